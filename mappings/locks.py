@@ -15,7 +15,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 6. epics, all of a transaction at once and in the order of their ids; then the line of those whose children
    are to be counted, in the same order; then parents that are no epics
 7. findings and notices, after their epics and in the order of their ids; then what a committee keeps of them:
-   a review, an item of its agenda, a conflict, a stage, a decision
+   a review, an item of its agenda, a conflict, a stage, a decision; an epic's value and scores. A stage may
+   come before an item and a conflict: who locks it with these has the goals exclusively
 8. again the projects, only to change their cursors and pauses
 9. what is above and below epics (advisory): by what stores them, a page after the other, and by a writer
    that has stored its ticket before it evaluates it; then runs, then deliveries
@@ -23,8 +24,9 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 11. the session of a person on the pages, to say what was done last
 
 A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a
-delivery and the first count of its kind their source, a notice its run. A transaction that locks epics before
-such an insert takes the source first.
+delivery, the first count of its kind, and an estimate of an epic or a conflict on it their source, a notice
+its run, an estimate of a key result that. A transaction that locks epics before such an insert takes the
+source first.
 
 What skips locked rows waits for no lock and may come at any place: claims, heartbeats, postponed notices. A
 writer may lock the notice that it has claimed without its epic, if it locks nothing after it.

@@ -12,8 +12,10 @@ from sqlalchemy.orm import undefer
 from sqlalchemy.types import Text
 
 from mappings.errors import Invalid, NotFound
+from mappings.locks import lock_epics
 from mappings.tables import (
     CycleRow,
+    DecisionRow,
     DeliveryRow,
     EpicKeyHistoryRow,
     EpicRow,
@@ -162,6 +164,20 @@ async def epic_at(session: AsyncSession, source: SourceRow, key: str) -> EpicRow
     return row
 
 
+async def locked_epic_at(session: AsyncSession, source: str, key: str) -> tuple[SourceRow, EpicRow]:
+    """The epic of this source and key, locked with all its columns as they are then, and its source: neither
+    it nor its source goes until this transaction ends. Raises `NotFound` as `source_at` and `epic_at`."""
+    held = await source_at(session, source)
+    found = await epic_at(session, held, key)
+    rows = await lock_epics(session, [found.id])
+    if not rows:  # deleted meanwhile, with its source
+        raise NotFound.of("source", source)
+    (row,) = rows
+    if row.removed_at is not None:
+        raise NotFound(f"{why_removed(row.key, row.removed_at, row.removal_reason)}.")
+    return held, row
+
+
 def why_removed(key: str, removed_at: datetime, reason: str | None) -> str:
     return f"{key} {REMOVAL_REASON_TEXTS[reason or 'deleted']}, seen {removed_at:%Y-%m-%d %H:%M} UTC"
 
@@ -194,6 +210,23 @@ class FoundEpic:
     key: str
     removed_at: datetime | None
     removal_reason: str | None
+
+
+async def goal_keys(session: AsyncSession, table: type[Goal], ids: Collection[int]) -> dict[int, str]:
+    """The keys of those goals that are there, by id; without ids no statement."""
+    if not ids:
+        return {}
+    return {
+        id: key for id, key in await session.execute(select(table.id, table.key).where(among(table.id, ids)))
+    }
+
+
+def about_goal(row: ObjectiveRow | KeyResultRow) -> ColumnElement[bool]:
+    """The decisions that were about this goal, or had it as their target or measure."""
+    if isinstance(row, ObjectiveRow):
+        return DecisionRow.about_objective_id == row.id
+    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
+    return or_(*(column == row.id for column in columns))
 
 
 async def find_epics(session: AsyncSession, asked: Set[tuple[int, str]]) -> dict[tuple[int, str], FoundEpic]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.web.charts import LineChart, Series, line_chart, short_number, with_unit
-from app.web.templating import money, number, templates
+from app.web.templating import money, templates
+from mappings.words import number_words
 
 START, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 11, tzinfo=UTC)
 DRAWN: Any = templates.env.get_template("charts.html").module
@@ -162,7 +163,7 @@ def test_a_bar_is_cut_to_its_width(share: float | None, mark: float | None, rect
     ],
 )
 def test_a_number_is_written_in_full(value: float | None, shown: str) -> None:
-    assert number(value) == shown
+    assert number_words(value) == shown
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from sqlalchemy import select
 from app.runtime import Runtime
 from mappings.epics.transfers import merge_transferred
 from mappings.errors import StaleVersion
-from mappings.governance.conflicts import change_conflict, load_open_conflicts
+from mappings.governance.conflicts import change_conflict, load_open_conflicts, raise_conflict
 from mappings.governance.initiatives import load_policy
 from mappings.tables import ConflictRow, DecisionRow, EpicRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.goals_api import fields_refused, send
+from tests.support.locks import holding
 from tests.support.stored_epics import source_with, store, stored_epic
 
 pytestmark = pytest.mark.database
@@ -289,3 +290,16 @@ async def test_conflicts_and_scores_move_with_a_transferred_epic(
     listed = (await send(api, "GET", "/conflicts?epic_source=jira&epic_key=SHOP-2"))["items"]
     assert [(one["id"], one["epic"]["key"]) for one in listed] == [(1, "SHOP-2"), (2, "SHOP-2")]
     assert (await send(api, "GET", "/epics/jira/SHOP-2/scores"))["scores"] == {"A": 1, "B": 5}
+
+
+async def test_a_goal_is_not_deleted_while_a_conflict_on_it_is_recorded(
+    api: httpx.AsyncClient, runtime: Runtime, database_url: str
+) -> None:
+    goal = (await send(api, "POST", "/objectives", {"title": "Pay"}, 201))["key"]
+    async with holding(database_url) as watched:
+        async with runtime.transaction() as session:
+            await raise_conflict(session, MONDAY, goal=goal, technical="Not yet", business="Now")
+            deleting = asyncio.create_task(api.delete(f"/api/v1/objectives/{goal}"))
+            await watched.until_waiting(1)
+        answer = await deleting
+    assert (answer.status_code, "conflict" in answer.json()["detail"]) == (409, True)

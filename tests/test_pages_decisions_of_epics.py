@@ -68,7 +68,7 @@ async def test_a_decision_is_shown_and_undone_there(visitor: Visitor, committee:
     assert "SHOP-1 Remap to KR-2" in goal
     await visitor.send(PAGE, {"do": "undo-decision", "decision": str(decided["id"])})
     words = words_of(await visitor.get(PAGE))
-    assert f"Undone: decision {decided['id']}, to defer SHOP-1." in words
+    assert "Undone: the decision on SHOP-1 is taken back." in words
     assert "admin token undid the decision to defer it" in words
     again = await visitor.send(PAGE, {"do": "undo-decision", "decision": str(decided["id"])}, expect=422)
     assert "Nothing is left to undo" in words_of(again.text)

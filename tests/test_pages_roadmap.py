@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.runtime import Runtime
 from app.web.roadmap_svg import fit
+from mappings.policy.durations import end_of_day
 from mappings.tables import EpicStageRow, EpicValueRow
 from tests.support.clock import Clock
 from tests.support.pages import Visitor, visiting, words_of
@@ -64,7 +65,8 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
     company.session.add(EpicStageRow(epic_id=late.id, stage="pilot", due=TODAY, entered_at=NOW))
     company.session.add(EpicValueRow(epic_id=below.id, answer="More orders a visit", driver="growth"))
     stop = {"alignment": "exempt", "set_aside": "defer"}
-    await company.epic("SHOP-4", **stop, set_aside_until=NOW + timedelta(days=30))
+    await company.epic("SHOP-4", **stop, set_aside_until=end_of_day(TODAY + timedelta(days=30)))
+    await company.epic("SHOP-5", set_aside="stop", set_aside_until=NOW - timedelta(days=1))  # is over
     was = {"due_on": TODAY - timedelta(days=20), "key_results": ["KR-1", "KR-2"]}
     await company.review(NOW - timedelta(days=20), late, SHOP1=was)
     await company.session.commit()
@@ -82,9 +84,10 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
         "no dates",
         "deferred by a decision until 27 Dec",
         "1 due later",
-        "3 new",
+        "4 new",
     ):
         assert words in text, words
+    assert "stopped by a decision" not in text
     by_project = words_of(await visitor.get("/roadmap?by=project"))
     assert "for KR-1" in by_project
 

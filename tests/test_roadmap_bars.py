@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mappings.errors import Invalid
-from mappings.reports.roadmap_bars import Axis, Bar, axis_of, bar_of, day_words
+from mappings.reports.roadmap_bars import Axis, Bar, axis_of, bar_of
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
+from mappings.words import day_words
 
 TODAY = date(2026, 11, 27)
 AXIS = axis_of(date(2026, 2, 1), date(2026, 1, 1), date(2026, 12, 31))  # 365 days

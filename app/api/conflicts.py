@@ -22,6 +22,7 @@ from app.api.deps import (
 from app.api.links import EpicRefIn
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
+from app.api.review_models import PersonOut
 from app.api.runs import RowId
 from mappings.errors import Invalid
 from mappings.governance.conflicts import (
@@ -36,7 +37,7 @@ from mappings.governance.conflicts import (
     withdraw_conflict,
 )
 from mappings.governance.initiatives import load_policy
-from mappings.governance.values import CommitteeSide, DecisionKind
+from mappings.governance.values import DecisionKind
 from mappings.lookups import find_epic, source_in
 from mappings.policy.document import EscalatedTo
 from mappings.tables import ConflictRow, among
@@ -100,16 +101,11 @@ class NextStep(BaseModel):
     who: str | None = Field(description="Who that is, where goals say it.")
 
 
-class ConflictDecider(BaseModel):
-    name: str = Field(description="The person.")
-    side: CommitteeSide = Field(description="The side of the committee.")
-
-
 class ConflictDecision(BaseModel):
     id: int = Field(description="Its id in the list of decisions.")
     decision: DecisionKind = Field(description="What was decided.")
     reason: str = Field(description="Why.")
-    decided_by: list[ConflictDecider] = Field(description="Who decided it.")
+    decided_by: list[PersonOut] = Field(description="Who decided it.")
     review: int | None = Field(description="The review that it was decided in; null: in none.")
     at: Moment = Field(description="When.")
 
@@ -168,7 +164,7 @@ def show_conflict(one: ConflictShown) -> ConflictOut:
             id=decision.id,
             decision=decision.decision,
             reason=decision.reason,
-            decided_by=[ConflictDecider(**person) for person in decision.decided_by],
+            decided_by=[PersonOut(**person) for person in decision.decided_by],
             review=decision.review_id,
             at=decision.decided_at,
         ),

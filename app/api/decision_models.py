@@ -12,7 +12,8 @@ from app.api.deps import Body, Key, Line, Moment
 from app.api.epic_models import EpicName
 from app.api.goal_models import Day
 from app.api.links import EpicRefIn
-from app.api.review_models import PersonIn, PersonOut
+from app.api.review_models import DecidedEpic, PersonIn, PersonOut
+from mappings.governance.decision_log import goal_decided
 from mappings.governance.values import (
     CommitteeSide,
     DecisionKind,
@@ -78,10 +79,6 @@ class DecisionIn(Body):
     conflict: int | None = Field(None, ge=1, lt=2**63, strict=True, description="The conflict that it ends.")
 
 
-class DecidedEpic(EpicName):
-    title: str = Field(description="As it was then, like the names.")
-
-
 class DecisionOut(BaseModel):
     id: int = Field(description="Rises with every decision.")
     decision: DecisionKind = Field(description=KIND)
@@ -122,7 +119,7 @@ def show_decision(row: DecisionRow, names: Names, left: Sequence[str] = ()) -> D
         decision=cast("DecisionKind", row.decision),
         epic=epic,
         epic_now=None if present is None else EpicName(source=present[0], key=present[1]),
-        goal=names.objectives.get(row.about_objective_id or 0) or goals.get(row.about_key_result_id or 0),
+        goal=goal_decided(row, goals, names.objectives),
         key_result=goals.get(row.key_result_id or 0),
         measure=goals.get(row.measure_id or 0),
         by=row.by_date,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 
 from app.api.deps import (
@@ -19,13 +17,11 @@ from app.api.deps import (
 )
 from app.api.epic_models import ANSWER, ValueOut
 from app.api.problems import error_responses
+from app.api.suggestions import EpicInPath, SourceInPath
 from mappings.goals.values import Driver
 from mappings.governance.value import UNCHANGED, answer_value, load_value
 
 router = APIRouter(prefix="/epics", tags=["epics"])
-
-SourceInPath = Annotated[str, Path(description="The source's name.")]
-EpicInPath = Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")]
 
 
 class ValueIn(Body):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.api.deps import Body, Key, Line, Moment
+from app.api.epic_models import EpicName
 from app.api.goal_models import Day
 from app.api.reports import FrozenCoverage
 from mappings.governance.reviews import MITIGATION_AT_MOST, ItemState
@@ -217,10 +218,8 @@ class ItemOut(BaseModel):
     )
 
 
-class DecidedEpic(BaseModel):
-    source: str = Field(description="Its source then.")
-    key: str = Field(description="Its key then.")
-    title: str = Field(description="Its title then.")
+class DecidedEpic(EpicName):
+    title: str = Field(description="As it was then, like the names.")
 
 
 class ReviewDecision(BaseModel):

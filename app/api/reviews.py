@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import (
     CallerDep,
@@ -42,8 +44,10 @@ from app.api.review_models import (
     ReviewWhole,
 )
 from app.api.runs import RowId
+from app.runtime import Runtime
 from mappings.governance import reviews as operations
-from mappings.governance.agenda import MITIGATION_ASKED
+from mappings.governance.agenda import asks_mitigation
+from mappings.governance.decision_log import goal_decided
 from mappings.governance.pack import Pack, pack_csv, pack_markdown
 from mappings.governance.pack_html import PACK_POLICY, pack_html
 from mappings.governance.review_views import (
@@ -55,6 +59,7 @@ from mappings.governance.review_views import (
     pack_of,
 )
 from mappings.governance.snapshot import see_one_moment
+from mappings.governance.values import Person
 from mappings.lists.epics import Alignment
 from mappings.lookups import goal_in
 from mappings.reports.operations import coverage_members, coverage_report
@@ -121,7 +126,7 @@ def show_item(row: ReviewItemRow, elsewhere: Any = ()) -> ItemOut:
     return ItemOut.model_validate(
         {
             **{name: getattr(row, name) for name in (*own, "changed_by", "changed_at")},
-            "mitigation_asked": row.kind in MITIGATION_ASKED and row.key_result_id is not None,
+            "mitigation_asked": asks_mitigation(row.kind, row.key_result_id),
             "decided_elsewhere": [
                 ItemOfElsewhere.model_validate(
                     {
@@ -147,8 +152,7 @@ def _show_decision(row: DecisionRow, review: ReviewInFull) -> ReviewDecision:
         {
             **{name: getattr(row, name) for name in own},
             "epic": epic,
-            "goal": keys.get(row.about_key_result_id or 0)
-            or review.objective_keys.get(row.about_objective_id or 0),
+            "goal": goal_decided(row, keys, review.objective_keys),
             "key_result": keys.get(row.key_result_id or 0),
             "measure": keys.get(row.measure_id or 0),
             "by": row.by_date,
@@ -183,19 +187,27 @@ async def create_review(
     """Freezes coverage, goals and every open epic as they are at this moment, and makes the agenda; what
     happens later changes none of it. 409 while another review of the cycle is open, and where one was held on
     that day."""
+    people = [person.value() for person in body.attendees]
     async with runtime.transaction(caller.who) as session:
-        await see_one_moment(session)
-        now = await runtime.now(session)
-        row = await operations.open_review(
-            session,
-            now,
-            coverage=coverage_members(await coverage_report(session, now, days=1)),
-            cycle=body.cycle,
-            held_on=body.held_on,
-            attendees=[person.value() for person in body.attendees],
-        )
+        row = await open_now(runtime, session, body.cycle, body.held_on, people)
         put_version(response, row.version)
         return show_whole(await in_full(session, row.id))
+
+
+async def open_now(
+    runtime: Runtime, session: AsyncSession, cycle: str, held_on: date, attendees: Sequence[Person]
+) -> ReviewRow:
+    """With the figures of this moment. `session` has sent no statement yet. Raises as `open_review`."""
+    await see_one_moment(session)
+    now = await runtime.now(session)
+    return await operations.open_review(
+        session,
+        now,
+        coverage=coverage_members(await coverage_report(session, now, days=1)),
+        cycle=cycle,
+        held_on=held_on,
+        attendees=attendees,
+    )
 
 
 @router.get("", summary="List reviews, newest first")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.decision_models import StageIn, StageOut, show_stage
 from app.api.deps import IfMatch, RuntimeDep, SessionDep, put_version, response_headers, versions_in
 from app.api.epic_models import EpicName
 from app.api.problems import error_responses
+from app.api.suggestions import EpicInPath, SourceInPath
 from mappings.governance.stages import load_stage, set_stage
 from mappings.lookups import epic_at, source_at
 
 router = APIRouter(prefix="/epics", tags=["epics"])
-
-SourceInPath = Annotated[str, Path(description="The source's name.")]
-EpicInPath = Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")]
 
 
 @router.get(

@@ -25,6 +25,7 @@ from mappings.reports.audit_text import (
     steered_words,
     summary,
 )
+from mappings.words import cut_to
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -123,7 +124,7 @@ def _table(report: AuditReport, *, wide: bool) -> Table:
 
 def _name(one: AuditInitiative) -> str:
     notes = [words for words in (aside(one), planned(one)) if words]
-    title = one.title if len(one.title) <= 80 else f"{one.title[:79]}…"
+    title = cut_to(80, one.title)
     about = f" ({', '.join(notes)})" if notes else ""
     return f"{one.key} {title}{about}"
 

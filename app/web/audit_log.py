@@ -15,9 +15,9 @@ from app.api.deps import SessionDep
 from app.api.paging import CursorParameter
 from app.web.page import page
 from app.web.router import needs
-from app.web.templating import number
 from mappings.errors import Invalid
 from mappings.values import moment_error
+from mappings.words import number_words
 
 router = APIRouter()
 NO_KIND = "There is no such kind of thing here; choose one of the list."
@@ -117,7 +117,7 @@ def _in_words(value: Any, name: str = "") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        return number(value)
+        return number_words(value)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

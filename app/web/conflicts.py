@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -20,6 +19,7 @@ from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.forms import wrong_fields
 from app.web.page import done, page
+from app.web.review_forms import typed_day
 from app.web.router import Form, FormDep, needs
 from mappings.errors import Conflict, Invalid
 from mappings.governance.conflicts import (
@@ -184,7 +184,7 @@ async def decide(runtime: Runtime, caller: Caller, form: Form, id: int) -> tuple
             epic=None,
             key_result=form.get("key_result") or None,
             measure=form.get("measure") or None,
-            by=_day(form.get("by")),
+            by=typed_day(form, "by", needed=False),
             reason=form.get("reason"),
             decided_by=people_in(form),
             conflict_id=id,
@@ -193,20 +193,11 @@ async def decide(runtime: Runtime, caller: Caller, form: Form, id: int) -> tuple
     return text, await pipeline.evaluate_at_once(runtime, recorded.runs)
 
 
-def _day(text: str) -> date | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Invalid("by", "must be a day such as 2026-12-31") from None
-
-
 def people_in(form: Form) -> list[Person]:
-    """The fields `name` and `side` of each line that names somebody."""
-    sides: dict[str, CommitteeSide] = {"business": "business", "it": "it", "partner": "partner"}
+    """The fields `name` and `side` of each line that names somebody; the operation refuses a side that is
+    none."""
     lines = zip(form.all("name"), form.all("side"), strict=False)
-    return [Person(name.strip(), sides.get(side, "business")) for name, side in lines if name.strip()]
+    return [Person(name.strip(), cast("CommitteeSide", side)) for name, side in lines if name.strip()]
 
 
 # --- what is shown ------------------------------------------------------------------------------

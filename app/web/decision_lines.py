@@ -14,19 +14,10 @@ from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.epic_rows import page_of_epic
 from app.web.undo import Step
-from mappings.governance.decision_log import load_decision_names
+from mappings.governance.decision_log import goal_decided, load_decision_names
 from mappings.governance.decisions import Recorded, undo_decision
-from mappings.governance.values import missing_sides, people_from_json
+from mappings.governance.values import DECIDED, missing_sides, people_from_json
 from mappings.tables import DecisionRow
-
-IN_WORDS = {
-    "keep": "Kept",
-    "remap": "Re-mapped",
-    "stop": "Stopped",
-    "defer": "Deferred",
-    "pilot": "Made a pilot",
-    "scale": "Scaled",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +54,7 @@ async def decision_lines(session: AsyncSession, rows: Sequence[DecisionRow]) -> 
     lines = []
     for row in rows:
         present = names.epics.get(row.epic_id or 0)
-        goal = names.key_results.get(row.about_key_result_id or 0) or names.objectives.get(
-            row.about_objective_id or 0
-        )
+        goal = goal_decided(row, names.key_results, names.objectives)
         page = page_of_epic(*present) if present else f"/goals/{goal}" if goal else None
         lines.append(
             DecisionLine(
@@ -83,7 +72,7 @@ async def decision_lines(session: AsyncSession, rows: Sequence[DecisionRow]) -> 
 
 def decided_words(line: DecisionLine) -> str:
     """What was recorded, in a sentence."""
-    return " ".join([f"{IN_WORDS[line.row.decision]}: {line.about}.", *line.says])
+    return " ".join([f"{DECIDED[line.row.decision]}: {line.about}.", *line.says])
 
 
 def decision_step(decision_id: int) -> Step:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from app import pipeline
 from app.api.decision_models import DecisionOut, show_decision
+from app.web.decision_lines import take_decision_back
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
 from app.web.router import id_in
 from mappings.errors import Invalid
 from mappings.governance.decision_log import load_decision_names
-from mappings.governance.decisions import undo_decision
 from mappings.tables import DecisionRow
 
 UNDO = "undo-decision"
@@ -47,11 +46,7 @@ async def _change(change: ChangeOfEpic) -> Changed:
     id = id_in(change.form.get("decision"))
     if id is None:
         raise Invalid("", "There is no such decision.")
-    async with change.runtime.transaction(change.caller.who) as session:
-        undone = await undo_decision(session, id, await change.runtime.now(session))
-    await pipeline.evaluate_at_once(change.runtime, undone.runs)
-    stays = f" {' '.join(undone.says)}" if undone.says else ""
-    return Changed(f"Undone: decision {id}, to {undone.row.decision} {change.key}.{stays}", [], True)
+    return Changed(await take_decision_back(change.runtime, change.caller, id), [], True)
 
 
 DECISIONS = Block("decisions", _load, {UNDO: "POST /decisions/{id}/undo"}, _change)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.epic_models import EpicName, LinkOut, load_names_around, show_links
 from app.api.epics import ReadEpics
 from app.runtime import Runtime
-from app.web.templating import day, last_day
+from app.web.templating import last_day
 from mappings.checks.registry import checks_on_tickets
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import Reason, explain_briefly
@@ -24,6 +24,7 @@ from mappings.suggestions.cache import suggest_for
 from mappings.suggestions.load import EVERYTHING
 from mappings.suggestions.material import Suggestion
 from mappings.tables import FindingRow, SourceRow
+from mappings.words import day_words
 
 MOST_SUGGESTED = 2
 NO_KEY_RESULT = "no-key-result"
@@ -158,7 +159,7 @@ def _words_of(notice: Any) -> str:
         words: str = notice.detail or notice.reason.replace("_", " ")
         return words.rstrip(".")
     if notice.state in ("posted", "resolved", "withdrawn"):
-        return day(notice.updated_at)
+        return day_words(notice.updated_at)
     return run
 
 

@@ -48,10 +48,10 @@ from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycl
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
 from mappings.governance.conflicts import load_conflicts
-from mappings.governance.decision_log import about_goal, load_decision_names
+from mappings.governance.decision_log import load_decision_names
 from mappings.governance.estimates import delete_estimate, estimate_key_result, load_history
 from mappings.governance.initiatives import load_policy
-from mappings.lookups import find_goal
+from mappings.lookups import about_goal, find_goal
 from mappings.tables import (
     AgreementRow,
     CheckInRow,

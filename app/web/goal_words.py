@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from app.web.charts import LineChart, Series, line_chart, short_number, with_unit
-from app.web.templating import day
 from mappings.goals.board import GoalOnBoard, span_of
 from mappings.goals.steering import SIDE_NAMES
 from mappings.tables import CheckInRow, CycleRow, ObjectiveRow
+from mappings.words import day_words
 
 NAMED_AT_MOST = 6  # check-ins that the words of a chart name one by one
 
@@ -110,11 +110,11 @@ def _story(goal: GoalOnBoard, measured: Sequence[tuple[datetime, float]]) -> str
     if len(measured) > NAMED_AT_MOST:
         (first, low), (last, high) = measured[0], measured[-1]
         parts.append(
-            f"{len(measured)} check-ins, {short_number(low)} on {day(first)} to {short_number(high)} on "
-            f"{day(last)}"
+            f"{len(measured)} check-ins, {short_number(low)} on {day_words(first)} to {short_number(high)}"
+            f" on {day_words(last)}"
         )
     else:
-        parts += [f"{short_number(value)} on {day(at)}" for at, value in measured]
+        parts += [f"{short_number(value)} on {day_words(at)}" for at, value in measured]
     if not measured:
         parts.append("no check-in yet")
     story = f"{row.key}: {', '.join(parts)}"

@@ -16,8 +16,6 @@ from app.web.charts import LineChart, Series, line_chart
 from app.web.first_run import first_run_page
 from app.web.page import page
 from app.web.router import may, needs
-from app.web.templating import day as day_words
-from app.web.templating import percent
 from mappings.goals.values import Driver
 from mappings.reports.changes import WEEK, load_week, rules_of
 from mappings.reports.counts import Counts
@@ -27,6 +25,7 @@ from mappings.reports.running import by_driver, ended_cycles, objective_weights,
 from mappings.reports.set_up import load_set_up
 from mappings.reports.waiting import closed_goal_epics, closed_goal_epics_of, load_waiting
 from mappings.reports.week import CLOSING, Digest
+from mappings.words import day_words, percent
 
 WORST_SHOWN = 6
 CLOSED_NAMED = 3

@@ -23,7 +23,7 @@ from app.web.review_forms import decision_id, names_by_side, refused, typed_peop
 from app.web.router import Form, FormDep, check_may, id_in, needs
 from mappings.errors import DomainError, Invalid, NotFound, StaleVersion
 from mappings.governance import reviews as operations
-from mappings.governance.agenda import MITIGATION_ASKED
+from mappings.governance.agenda import asks_mitigation
 from mappings.governance.review_views import in_full
 
 router = APIRouter()
@@ -166,7 +166,7 @@ async def _show(
 
 def mitigated(items: Any) -> set[int]:
     """The ids of the lines that ask for what is done about it."""
-    return {item.id for item in items if item.kind in MITIGATION_ASKED and item.key_result_id is not None}
+    return {item.id for item in items if asks_mitigation(item.kind, item.key_result_id)}
 
 
 # --- what it froze, and the pack --------------------------------------------------------------

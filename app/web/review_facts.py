@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.web.epic_rows import finding_shown
-from app.web.templating import day, percent
 from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board
 from mappings.goals.key_results import is_live
@@ -33,6 +32,7 @@ from mappings.tables import (
     SourceRow,
     among,
 )
+from mappings.words import day_words, percent
 
 GOALS_AT_MOST = 20
 Choices = Mapping[str, Sequence[tuple[str, Sequence[tuple[str, str]]]]]
@@ -163,7 +163,7 @@ def in_short(item: ReviewItemRow) -> str:
     """A line of the agenda in a few words, as it was when the review was opened."""
     about, facts = item.about, item.facts
     key = about.get("epic", {}).get("key") or about.get("key_result") or about.get("objective") or ""
-    until = day(date.fromisoformat(facts["day"])) if facts.get("day") else "its day"
+    until = day_words(date.fromisoformat(facts["day"])) if facts.get("day") else "its day"
     words = {
         "coverage": percent(facts.get("rate")),
         "at-risk": f"at {percent(facts.get('progress'))}",

@@ -13,16 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Cursors
-from app.api.reviews import list_reviews
+from app.api.reviews import list_reviews, open_now
 from app.runtime import Runtime
 from app.web.goal_forms import Filled
 from app.web.page import done, page
 from app.web.review_forms import names_by_side, refused, typed_day, typed_people
 from app.web.router import FormDep, needs
 from mappings.errors import Conflict, Invalid
-from mappings.governance.reviews import last_review, open_review
-from mappings.governance.snapshot import see_one_moment
-from mappings.reports.operations import coverage_members, coverage_report
+from mappings.governance.reviews import last_review
 from mappings.tables import CycleRow, ReviewRow
 
 router = APIRouter()
@@ -65,16 +63,7 @@ async def post_review(
         held_on = typed_day(form, "held_on")
         assert held_on is not None
         async with runtime.transaction(caller.who) as session:
-            await see_one_moment(session)
-            now = await runtime.now(session)
-            row = await open_review(
-                session,
-                now,
-                coverage=coverage_members(await coverage_report(session, now, days=1)),
-                cycle=form.get("cycle"),
-                held_on=held_on,
-                attendees=people,
-            )
+            row = await open_now(runtime, session, form.get("cycle"), held_on, people)
             made, epics = row.id, row.epics
     except (Conflict, Invalid) as error:
         filled = refused(error, values, people)

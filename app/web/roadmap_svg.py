@@ -10,11 +10,12 @@ from markupsafe import Markup, escape
 
 from app.web.charts import with_unit
 from app.web.roadmap_groups import Group, goal_bar
-from app.web.templating import day, moment, number, percent
+from app.web.templating import moment
 from mappings.reports.roadmap import Roadmap
 from mappings.reports.roadmap_bars import Axis, PieceKind
 from mappings.reports.roadmap_lanes import EpicOnRoadmap, Lane
 from mappings.reports.roadmap_moves import MOVE_WORDS
+from mappings.words import day_words, number_words, percent
 
 WIDTH, MARGIN = 1280, 24
 NAMES, LANE = 400, 760  # the widths of both columns; the third takes what is left
@@ -47,7 +48,7 @@ def roadmap_svg(report: Roadmap, groups: Sequence[Group]) -> str:
         picture.group(group)
     picture.apart("Work without an outcome", report.unaligned, "unaligned")
     picture.apart("Set aside by a decision", report.set_aside, "aside")
-    words = f"Roadmap, {report.axis.words}, as of {day(report.at)}"
+    words = f"Roadmap, {report.axis.words}, as of {day_words(report.at)}"
     height = picture.y + MARGIN
     return str(
         Markup(
@@ -63,7 +64,8 @@ def moved_words(report: Roadmap) -> str:
     if report.moves is None:
         return "No review was held yet: what moves is said from the first one on."
     kinds = [f"{count:,} {MOVE_WORDS[kind]}" for kind, (count, _) in report.moves.kinds.items()]
-    return f"Since the review of {day(report.moves.review.held_on)}: {', '.join(kinds) or 'nothing moved'}."
+    held_on = day_words(report.moves.review.held_on)
+    return f"Since the review of {held_on}: {', '.join(kinds) or 'nothing moved'}."
 
 
 def fit(text: str, most: int = SIGNS) -> str:
@@ -147,7 +149,7 @@ class _Picture:
         row = goal.row
         figures = ""
         if goal.current is not None and row.target is not None:
-            figures = f", {number(goal.current)} of {with_unit(number(row.target), row.unit)}"
+            figures = f", {number_words(goal.current)} of {with_unit(number_words(row.target), row.unit)}"
         if goal.confidence is not None:
             figures += f", confidence {goal.confidence:.2g}"
         bar = goal_bar(goal, self.axis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,7 @@ from app.web.source_words import advice_for, cron_words, every_words
 from app.web.static_files import StaticFiles
 from connectors.markup import web_url
 from mappings.policy import durations
+from mappings.words import day_words, number_words, percent
 
 HERE = Path(str(files("app.web")))
 HEADERS = {
@@ -40,18 +41,6 @@ templates.env.auto_reload = False  # else each page asks the file system for the
 static = StaticFiles(HERE / "static")
 
 
-def percent(share: float | None) -> str:
-    """A share of 1 as whole per cent, halves up; a dash for none."""
-    return "–" if share is None else f"{int(share * 100 + 0.5)}%"
-
-
-def number(value: float | None) -> str:
-    """With thousands apart and no more digits than it has; a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value:,.10g}" if abs(value) < 1e10 else f"{value:,.0f}"
-
-
 def money(value: float | None) -> str:
     """With thousands apart; whole, or two digits after the point; a dash for none."""
     if value is None:
@@ -66,14 +55,10 @@ def capitalize_first(text: str) -> str:
     return text if "." in first[:-1] or ":" in first[:-1] else text[:1].upper() + text[1:]
 
 
-def day(at: date | datetime) -> str:
-    return f"{at.day} {at:%b %Y}"
-
-
 def last_day(until: datetime | str) -> str:
     """The last day of a waiver or snooze, whose end is exclusive."""
     end = datetime.fromisoformat(until) if isinstance(until, str) else until
-    return day(date.fromisoformat(durations.last_day(end)))
+    return day_words(durations.last_date(end))
 
 
 def moment(at: datetime) -> str:
@@ -103,8 +88,8 @@ templates.env.filters |= {
     "for_people": for_people,
     "percent": percent,
     "money": money,
-    "number": number,
-    "day": day,
+    "number": number_words,
+    "day": day_words,
     "last_day": last_day,
     "moment": moment,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.desired_notice import why_no_warning
+from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.goals.key_results import live_until, why_not_live
 from mappings.links.resolve import GoalsAndRules, Resolution, link_text
 from mappings.policy.durations import last_day
@@ -116,9 +117,8 @@ def _result(of: Explained, now: datetime) -> Reason:
 
 
 def _set_aside(aside: SetAside) -> str:
-    done = {"stop": "stopped", "defer": "deferred"}[aside.kind]
     day = "" if aside.until is None else f" until {last_day(aside.until)}"
-    return f"Waived: {done}{day} by {aside.decided}: {aside.reason.rstrip('.')}."
+    return f"Waived: {SET_ASIDE_WORDS[aside.kind]}{day} by {aside.decided}: {aside.reason.rstrip('.')}."
 
 
 def _exempt(reason: str | None) -> str:

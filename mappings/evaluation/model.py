@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
+# What a decision did that sets an epic aside.
+SET_ASIDE_WORDS = {"stop": "stopped", "defer": "deferred"}
 
 
 class Compose(Protocol):

@@ -16,6 +16,7 @@ from mappings.audit import actor_of
 from mappings.checks.registry import CHECKS, checks_on_tickets
 from mappings.errors import Conflict, NotFound, check_values
 from mappings.evaluation.findings import shown_row
+from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import LONGEST_DAYS, parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
@@ -83,7 +84,7 @@ def _why_not_opened(row: FindingRow, epic: EpicRow | None, asked: AskedState, no
         return None
     if epic.set_aside_until is not None and epic.set_aside_until <= now:
         return None
-    done = {"stop": "stopped", "defer": "deferred"}[epic.set_aside]
+    done = SET_ASIDE_WORDS[epic.set_aside]
     return (
         f"{epic.key} is {done} by decision {epic.set_aside_decision_id}, and waived as long as that holds."
         " Undo the decision, or take another one."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, or_, select
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, select
 from sqlalchemy.orm import aliased
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
@@ -29,7 +29,7 @@ from mappings.goals.values import (
     objective_errors,
 )
 from mappings.locks import lock_goals_exclusive
-from mappings.lookups import Goal, find_goal, goal_at, goal_in
+from mappings.lookups import Goal, about_goal, find_goal, goal_at, goal_in
 from mappings.runs.causes import Cause, by_goals
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import (
@@ -157,7 +157,7 @@ async def delete_objective(session: AsyncSession, key: str) -> None:
         *await _named_users(session, "objective", "objectives", below),
         *await _named_users(session, "key result", "key results", measured),
         *await _named_conflicts(session, ConflictRow.objective_id == row.id),
-        *await _named_decisions(session, DecisionRow.about_objective_id == row.id),
+        *await _named_decisions(session, row),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     await session.delete(row)
@@ -261,7 +261,7 @@ async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> l
         *await _estimated(session, row),
         *await _named_conflicts(session, ConflictRow.key_result_id == row.id),
         *await _named_users(session, "pilot", "pilots", _pilots(row)),
-        *await _named_decisions(session, _decided_by(row)),
+        *await _named_decisions(session, row),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([row.key])]
@@ -418,14 +418,9 @@ def _pilots(row: KeyResultRow) -> Select[str]:
     return measured.where(EpicStageRow.measure_id == row.id).order_by(EpicRow.id)
 
 
-def _decided_by(row: KeyResultRow) -> ColumnElement[bool]:
-    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
-    return or_(*(column == row.id for column in columns))
-
-
-async def _named_decisions(session: AsyncSession, of_goal: ColumnElement[bool]) -> list[str]:
+async def _named_decisions(session: AsyncSession, row: ObjectiveRow | KeyResultRow) -> list[str]:
     """Undone ones too: the log keeps them."""
-    ids = select(cast(DecisionRow.id, Text)).where(of_goal).order_by(DecisionRow.id)
+    ids = select(cast(DecisionRow.id, Text)).where(about_goal(row)).order_by(DecisionRow.id)
     return await _named_users(session, "decision", "decisions", ids)
 
 

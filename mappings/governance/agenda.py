@@ -7,6 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mappings.goals.progress import whole_percent
+from mappings.governance.values import DECIDED
+from mappings.words import cut_to, day_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,11 @@ LINES_OF: dict[str, int] = {
 }
 NAMED_AT_MOST = 8  # key results or epics in one sentence
 WORDS_AT_MOST = 300  # characters of what a person wrote, in a sentence; `facts` have all of it
+
+
+def asks_mitigation(kind: str, key_result_id: int | None) -> bool:
+    """Whether a line asks what is done about it."""
+    return kind in MITIGATION_ASKED and key_result_id is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,15 +220,6 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
     return " ".join(found)
 
 
-def day_words(day: date) -> str:
-    """`30 Oct 2026`; of a moment in UTC its day."""
-    return f"{day.day} {day:%b %Y}"
-
-
-def percent(share: float) -> str:
-    return f"{whole_percent(share)}%"
-
-
 def _worst_first(one: Mapping[str, Any]) -> tuple[float, float]:
     facts = one["facts"]
     behind = (facts["steady"] or 0) - (facts["progress"] or 0) if facts["progress"] is not None else 0
@@ -325,18 +323,7 @@ def _of_epic(kind: str, one: EpicFact, detail: str, **about: Any) -> Line:
 
 
 def shortened(words: str | None) -> str:
-    line = " ".join((words or "").split())
-    return line if len(line) <= WORDS_AT_MOST else line[: WORDS_AT_MOST - 1] + "…"
-
-
-DECIDED: dict[str | None, str] = {
-    "keep": "Kept",
-    "remap": "Mapped anew",
-    "stop": "Stopped",
-    "defer": "Deferred",
-    "pilot": "A pilot",
-    "scale": "Scaled",
-}
+    return cut_to(WORDS_AT_MOST, " ".join((words or "").split()))
 
 
 def _day(words: str, one: EpicFact) -> str:
@@ -405,6 +392,7 @@ def _waiver(one: EpicFact) -> Line:
 
 def _decision(one: EpicFact) -> Line:
     reason = f" Reason: “{shortened(one.words)}”" if one.words else ""
+    assert one.what is not None
     return _of_epic(
         "decision",
         one,

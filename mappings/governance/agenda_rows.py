@@ -3,12 +3,12 @@ are, so that neither grows with the number of epics."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, case, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.goals.key_results import is_live, why_not_live
 from mappings.goals.pace import ends_at
 from mappings.goals.rows import key_result_of
@@ -28,12 +28,14 @@ from mappings.governance.agenda import (
 from mappings.governance.cadence import next_review_day
 from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.stages import is_overdue_pilot
+from mappings.governance.value import is_answered
+from mappings.policy.durations import last_date
 from mappings.tables import (
     CycleRow,
     DecisionRow,
     EpicRow,
     EpicStageRow,
-    EpicValueRow,
     FindingRow,
     KeyResultRow,
     LinkRow,
@@ -77,7 +79,7 @@ async def load_agenda(
             waivers=await _waivers(session, next_review_day(cycle, review.held_on)),
             decisions=await _decisions(session, review.held_on),
             pilots=await _pilots(session, review.held_on),
-            stopped=await _stopped(session),
+            stopped=await _stopped(session, now),
         )
     )
 
@@ -122,7 +124,7 @@ async def _waivers(session: AsyncSession, until: date) -> Some[EpicFact]:
 def _with_last_day(one: EpicFact) -> EpicFact:
     """A waiver ends with a day, whose end is stored."""
     assert one.at is not None
-    day = (one.at - timedelta(microseconds=1)).date()
+    day = last_date(one.at)
     return EpicFact(epic=one.epic, key=one.key, title=one.title, words=one.words, by=one.by, day=day)
 
 
@@ -197,8 +199,7 @@ def _conflict(one: ConflictShown) -> ConflictFact:
 
 
 async def _unanswered(session: AsyncSession, policy: Policy) -> Some[EpicFact]:
-    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
-    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), EpicRow.id.not_in(answered))
+    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), ~is_answered())
     return await _some(session, query.order_by(EpicRow.id), NAMED_AT_MOST)
 
 
@@ -260,14 +261,14 @@ async def _pilots(session: AsyncSession, held_on: date) -> Some[EpicFact]:
         EpicStageRow, EpicStageRow.epic_id == EpicRow.id
     )
     query = query.outerjoin(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
-    query = query.where(EpicStageRow.stage == "pilot", EpicStageRow.due < held_on, _OPEN)
+    query = query.where(is_overdue_pilot(held_on))
     query = query.order_by(EpicStageRow.due, EpicRow.id)
     return await _some(session, query, LINES_OF["pilot"], "day", "what")
 
 
-async def _stopped(session: AsyncSession) -> Some[EpicFact]:
+async def _stopped(session: AsyncSession, now: datetime) -> Some[EpicFact]:
     query = _of_epics(DecisionRow.reason, DecisionRow.decided_at, DecisionRow.id)
     query = query.join(DecisionRow, DecisionRow.id == EpicRow.set_aside_decision_id)
-    query = query.where(EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
+    query = query.where(is_set_aside(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
     query = query.order_by(DecisionRow.decided_at, EpicRow.id)
     return await _some(session, query, LINES_OF["stopped"], "words", "at", "id")

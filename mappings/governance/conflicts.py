@@ -15,7 +15,8 @@ from sqlalchemy.orm import aliased
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.governance.escalation import ladder_of, position_on
-from mappings.lookups import epic_in, find_goal
+from mappings.locks import lock_goals_shared, share_source
+from mappings.lookups import epic_in, find_goal, no_source
 from mappings.policy.names import former_names
 from mappings.tables import (
     ConflictRow,
@@ -62,7 +63,14 @@ async def raise_conflict(
     check_values(text_errors(technical, business))
     if (epic is None) == (goal is None):
         raise Invalid("epic", "give either the epic or the goal that it is about")
-    about = {"epic_id": (await epic_in(session, *epic, "epic"))[1].id} if epic else await _goal(session, goal)
+    if epic is None:
+        await lock_goals_shared(session)  # so that the goal is not deleted meanwhile
+        about = await _goal(session, goal)
+    else:
+        source, found = await epic_in(session, *epic, "epic")
+        if not await share_source(session, source.id):
+            raise Invalid("epic.source", no_source(epic[0]))
+        about = {"epic_id": found.id}
     row = ConflictRow(
         **about,
         technical=technical.strip(),

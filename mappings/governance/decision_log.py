@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from mappings.errors import Invalid
-from mappings.lookups import find_epic, find_goal, find_source
+from mappings.lookups import about_goal, find_epic, find_goal, find_source, goal_keys
 from mappings.tables import (
     DecisionRow,
     EpicRow,
@@ -20,7 +20,7 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -74,14 +74,6 @@ async def _of_goal(session: AsyncSession, key: str) -> ColumnElement[bool]:
     return or_(*found)
 
 
-def about_goal(row: ObjectiveRow | KeyResultRow) -> ColumnElement[bool]:
-    """What was decided about it, or with it as target or measure."""
-    if isinstance(row, ObjectiveRow):
-        return DecisionRow.about_objective_id == row.id
-    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
-    return or_(*(column == row.id for column in columns))
-
-
 @dataclass(frozen=True, slots=True)
 class Names:
     """What decisions refer to, by its present names. `epics`: source and key by the epic's id, of those that
@@ -104,17 +96,26 @@ async def load_decision_names(session: AsyncSession, rows: Iterable[DecisionRow]
             .where(among(EpicRow.id, epics), EpicRow.removed_at.is_(None))
         )
         names.epics.update({id: (source, key) for id, source, key in await session.execute(listed)})
-    results = _ids(id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id))
-    named: tuple[tuple[set[int], Any, Any, dict[int, Any]], ...] = (
-        (_ids(row.about_objective_id for row in rows), ObjectiveRow, ObjectiveRow.key, names.objectives),
-        (results, KeyResultRow, KeyResultRow.key, names.key_results),
-        (_ids(row.review_id for row in rows), ReviewRow, ReviewRow.held_on, names.reviews),
+    names.objectives.update(
+        await goal_keys(session, ObjectiveRow, _ids(row.about_objective_id for row in rows))
     )
-    for ids, table, column, into in named:
-        if ids:
-            found = await session.execute(select(table.id, column).where(among(table.id, ids)))
-            into.update({id: name for id, name in found})
+    names.key_results.update(await goal_keys(session, KeyResultRow, key_results_named(rows)))
+    if reviews := _ids(row.review_id for row in rows):
+        held = select(ReviewRow.id, ReviewRow.held_on).where(among(ReviewRow.id, reviews))
+        names.reviews.update({id: held_on for id, held_on in await session.execute(held)})
     return names
+
+
+def key_results_named(rows: Iterable[DecisionRow]) -> set[int]:
+    """The ids of the key results that decisions are about, map to or are measured by."""
+    return _ids(id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id))
+
+
+def goal_decided(
+    row: DecisionRow, key_results: Mapping[int, str], objectives: Mapping[int, str]
+) -> str | None:
+    """The key of the goal that it is about, by these keys; None for an epic."""
+    return key_results.get(row.about_key_result_id or 0) or objectives.get(row.about_objective_id or 0)
 
 
 def _ids(ids: Iterable[int | None]) -> set[int]:

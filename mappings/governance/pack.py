@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mappings.files.write import csv_rows
-from mappings.governance.agenda import MITIGATION_ASKED, coverage_words, day_words, percent
+from mappings.governance.agenda import MITIGATION_ASKED, coverage_words
+from mappings.words import day_words, number_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ class PackItem:
     state: str
     about: Mapping[str, Any]
     mitigation: str | None
-    names_key_result: bool
+    asks_mitigation: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +181,6 @@ def value_words(facts: Mapping[str, Any]) -> str:
     return f"{current}{unit} ({baseline} → {target})"
 
 
-def number_words(number: float | None) -> str:
-    return "–" if number is None else f"{number:,.10g}"
-
-
-def share_words(share: float | None) -> str:
-    return "–" if share is None else percent(share)
-
-
 def state_words(facts: Mapping[str, Any]) -> str:
     """In a word or two how it stands."""
     if facts["late_red"]:
@@ -220,8 +213,7 @@ def mitigation_words(one: PackItem) -> str | None:
     """None where none is asked, and none was given."""
     if one.mitigation:
         return f"Mitigation: {' '.join(one.mitigation.split())}"
-    asked = one.kind in MITIGATION_ASKED and one.names_key_result
-    return NO_MITIGATION if asked else None
+    return NO_MITIGATION if one.asks_mitigation else None
 
 
 def dealt_words(pack: Pack, one: PackItem) -> str:
@@ -294,8 +286,8 @@ def _md_goals(pack: Pack) -> Iterator[str]:
             cells = (
                 f"{one['key']} {one['title']}",
                 value_words(facts),
-                share_words(facts["progress"]) + before,
-                share_words(facts["steady"]),
+                percent(facts["progress"]) + before,
+                percent(facts["steady"]),
                 number_words(facts["confidence"]),
                 state_words(facts),
             )

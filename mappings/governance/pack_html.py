@@ -6,7 +6,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mappings.governance.agenda import coverage_words, percent
+from mappings.governance.agenda import coverage_words
 from mappings.governance.pack import (
     Pack,
     PackDecision,
@@ -18,12 +18,11 @@ from mappings.governance.pack import (
     item_words,
     mitigation_words,
     moved_progress,
-    number_words,
     people_lines,
-    share_words,
     state_words,
     value_words,
 )
+from mappings.words import number_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +167,7 @@ def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
 def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
     """The share in words, and a bar with a mark where a steady pace would be."""
     progress, steady = facts["progress"], facts["steady"]
-    words = share_words(progress) + (f", {moved}" if moved else "")
+    words = percent(progress) + (f", {moved}" if moved else "")
     if progress is None:
         return escape(words)
     label = f"{percent(progress)} of the way" + ("" if steady is None else f", steady pace {percent(steady)}")

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
+from mappings.governance.agenda import asks_mitigation
+from mappings.governance.decision_log import goal_decided, key_results_named
 from mappings.governance.pack import Pack, PackDecision, PackItem
 from mappings.governance.reviews import load_review, review_items, sides_missing
 from mappings.governance.since import ALIGNMENT_MOVED, BEFORE, DUE_MOVED
+from mappings.lookups import goal_keys
 from mappings.tables import (
     DecisionRow,
     KeyResultRow,
@@ -110,36 +113,18 @@ async def in_full(session: AsyncSession, review_id: int) -> ReviewInFull:
     items = await review_items(session, row.id)
     query = select(DecisionRow).where(DecisionRow.review_id == row.id).order_by(DecisionRow.id)
     decisions = list(await session.scalars(query))
+    keys = {one.key_result_id: one.key for one in key_results}
+    keys |= await goal_keys(session, KeyResultRow, key_results_named(decisions) - keys.keys())
+    objectives = {row.about_objective_id for row in decisions if row.about_objective_id is not None}
     return ReviewInFull(
         shown,
         key_results,
         items,
         decisions,
-        await _key_result_keys(session, key_results, decisions),
-        await _objective_keys(session, decisions),
+        keys,
+        await goal_keys(session, ObjectiveRow, objectives),
         await _elsewhere(session, row, {item.epic_id for item in items if item.epic_id is not None}),
     )
-
-
-async def _key_result_keys(
-    session: AsyncSession, frozen: Sequence[ReviewKeyResultRow], decisions: Sequence[DecisionRow]
-) -> dict[int, str]:
-    found = {one.key_result_id: one.key for one in frozen}
-    named = {
-        id for row in decisions for id in (row.key_result_id, row.measure_id, row.about_key_result_id) if id
-    }
-    if named - found.keys():
-        query = select(KeyResultRow.id, KeyResultRow.key).where(among(KeyResultRow.id, named - found.keys()))
-        found |= {id: key for id, key in await session.execute(query)}
-    return found
-
-
-async def _objective_keys(session: AsyncSession, decisions: Sequence[DecisionRow]) -> dict[int, str]:
-    named = {row.about_objective_id for row in decisions if row.about_objective_id is not None}
-    if not named:
-        return {}
-    query = select(ObjectiveRow.id, ObjectiveRow.key).where(among(ObjectiveRow.id, named))
-    return {id: key for id, key in await session.execute(query)}
 
 
 async def _elsewhere(
@@ -229,7 +214,7 @@ def pack_of(review: ReviewInFull) -> Pack:
                 item.state,
                 item.about,
                 item.mitigation,
-                item.key_result_id is not None,
+                asks_mitigation(item.kind, item.key_result_id),
             )
             for item in review.items
         ],
@@ -242,10 +227,9 @@ def _pack_decision(row: DecisionRow, review: ReviewInFull) -> PackDecision:
     closed_at = review.row.closed_at
     undone = row.undone_at is not None and (closed_at is None or row.undone_at <= closed_at)
     keys = review.key_result_keys
-    goal = keys.get(row.about_key_result_id or 0) or review.objective_keys.get(row.about_objective_id or 0)
     return PackDecision(
         row.decision,
-        row.epic_key or goal or "",
+        row.epic_key or goal_decided(row, keys, review.objective_keys) or "",
         row.epic_title or "",
         keys.get(row.key_result_id or 0) or keys.get(row.measure_id or 0),
         row.by_date,

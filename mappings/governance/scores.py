@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Numeric, Subquery, cast, func, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values
 from mappings.governance.criteria import load_criteria
-from mappings.locks import lock_criteria_shared, lock_epics
-from mappings.lookups import epic_at, source_at
-from mappings.tables import ScoreRow, among
+from mappings.locks import lock_criteria_shared
+from mappings.lookups import locked_epic_at
+from mappings.tables import CriterionRow, ScoreRow, among
 from mappings.values import Bounds, number_error
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from mappings.tables import CriterionRow, EpicRow, SourceRow
+    from mappings.tables import EpicRow, SourceRow
 
 SCORE: Bounds = {"ge": 0, "le": 5}
 DECIMALS = 2
+MEAN_DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,8 @@ async def set_scores(
     `expected`: raises `Conflict` where those of the epic are others now. Raises `NotFound`, and `Invalid` on
     a criterion that does not exist or a score that is none.
     """
-    held = await source_at(session, source)
     await lock_criteria_shared(session)
-    epic = await epic_at(session, held, key)
-    # One at a time changes an epic's scores, and it is not removed meanwhile.
-    await lock_epics(session, [epic.id])
+    held, epic = await locked_epic_at(session, source, key)  # one at a time changes an epic's scores
     criteria = await load_criteria(session)
     asked = _by_criterion(criteria, scores)
     stored = (await scores_of(session, [epic.id])).get(epic.id, {})
@@ -115,6 +113,27 @@ def _error(key: str, score: float | None, known: Mapping[str, CriterionRow]) -> 
     if not known:
         return "no criteria are agreed yet; PUT /api/v1/criteria first"
     return f"is no criterion; there are {', '.join(row.key for row in known.values())}"
+
+
+def mean_scores() -> Subquery:
+    """`epic_id`; `number`: for how many of the criteria that count an epic is scored; `mean`: its weighted
+    mean, 0 to 5, rounded to `MEAN_DECIMALS`, which is its score where `number` is that of the criteria.
+    Of epics that are scored for any."""
+    # Decimal numbers, so that no order of adding makes two equal scores differ.
+    weight = func.sum(cast(CriterionRow.weight, Numeric)).filter(CriterionRow.weight > 0)
+    whole = select(weight).scalar_subquery()
+    product = cast(ScoreRow.score, Numeric) * cast(CriterionRow.weight, Numeric)
+    return (
+        select(
+            ScoreRow.epic_id,
+            func.count().label("number"),
+            func.round(func.sum(product) / whole, MEAN_DECIMALS, type_=Numeric).label("mean"),
+        )
+        .join(CriterionRow, CriterionRow.id == ScoreRow.criterion_id)
+        .where(CriterionRow.weight > 0)
+        .group_by(ScoreRow.epic_id)
+        .subquery("marks")
+    )
 
 
 async def scores_of(session: AsyncSession, epic_ids: Collection[int]) -> dict[int, dict[int, ScoreRow]]:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, insert, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, distinct_on
-from sqlalchemy.orm import defer
 from sqlalchemy.types import Text
 
+from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board, span_of, steady_progress
 from mappings.goals.key_results import is_live
 from mappings.goals.pace import LAST_DAYS, is_at_risk
 from mappings.goals.progress import progress_of
-from mappings.goals.rows import key_result_of
 from mappings.tables import (
     CheckInRow,
     CycleRow,
@@ -34,6 +33,7 @@ from mappings.tables import (
     SourceRow,
     among,
 )
+from mappings.words import cut_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,11 +154,9 @@ async def _latest_notes(session: AsyncSession, ids: Sequence[int]) -> dict[int, 
         .ext(distinct_on(CheckInRow.key_result_id))
         .order_by(CheckInRow.key_result_id, CheckInRow.at.desc(), CheckInRow.id.desc())
     )
-    return {id: _shortened(note) for id, note in await session.execute(query) if note and note.strip()}
-
-
-def _shortened(note: str) -> str:
-    return note if len(note) <= NOTE_AT_MOST else note[: NOTE_AT_MOST - 1] + "…"
+    return {
+        id: cut_to(NOTE_AT_MOST, note) for id, note in await session.execute(query) if note and note.strip()
+    }
 
 
 async def _late_red(session: AsyncSession, at_risk: Sequence[GoalOnBoard], now: datetime) -> set[int]:
@@ -195,13 +193,7 @@ def _was_at_risk(goal: GoalOnBoard, value: float, confidence: float, moment: dat
 
 async def live_key_results(session: AsyncSession, now: datetime) -> list[int]:
     """The ids of all that are live, of whatever cycle."""
-    rows = await session.execute(
-        select(KeyResultRow, ObjectiveRow, CycleRow.ends)
-        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
-        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
-        .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
-    )
-    return [row.id for row, objective, ends in rows if is_live(key_result_of(row, objective, ends), now)]
+    return [id for id, goal in (await load_key_results(session)).items() if is_live(goal, now)]
 
 
 _KEPT = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
@@ -18,7 +18,7 @@ from mappings.goals.key_results import why_not_live
 from mappings.goals.rows import key_result_of
 from mappings.governance.values import Stage, columns_as_json, columns_from_json
 from mappings.locks import lock_epics, lock_goals_shared
-from mappings.lookups import epic_at, key_result_in, source_at
+from mappings.lookups import key_result_in, locked_epic_at
 from mappings.policy.durations import LONGEST_DAYS
 from mappings.tables import (
     CheckInRow,
@@ -57,8 +57,7 @@ async def set_stage(
     """
     check_values(stage_errors(stage, measure, by, now))
     await lock_goals_shared(session)  # so that the measure stays
-    epic = await epic_at(session, await source_at(session, source), key)
-    await lock_epics(session, [epic.id])
+    _, epic = await locked_epic_at(session, source, key)
     row = await locked_stage(session, epic.id)
     if versions is not None:
         check_version(0 if row is None else row.version, versions)
@@ -258,6 +257,11 @@ class OverduePilot:
     due: date
 
 
+def is_overdue_pilot(today: date) -> ColumnElement[bool]:
+    """Whether a stage is that of a pilot whose last day is past."""
+    return and_(EpicStageRow.stage == "pilot", EpicStageRow.due < today)
+
+
 async def overdue_pilots(session: AsyncSession, today: date, limit: int | None = None) -> list[OverduePilot]:
     """The listed epics that are still a pilot after their last day, the longest overdue first."""
     query = (
@@ -266,7 +270,7 @@ async def overdue_pilots(session: AsyncSession, today: date, limit: int | None =
         .join(EpicRow, EpicRow.id == EpicStageRow.epic_id)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
         .join(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
-        .where(EpicStageRow.stage == "pilot", EpicStageRow.due < today, EpicRow.removed_at.is_(None))
+        .where(is_overdue_pilot(today), EpicRow.removed_at.is_(None))
         .order_by(EpicStageRow.due, EpicRow.id)
         .limit(limit)
     )

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.values import Driver
-from mappings.lookups import epic_at, source_at
-from mappings.tables import EpicRow, EpicValueRow, SourceRow, among
+from mappings.lookups import epic_at, locked_epic_at, source_at
+from mappings.tables import EpicRow, EpicValueRow, among
 from mappings.values import LINE_AT_MOST, FieldErrors, line_error, one_of_error
 
 if TYPE_CHECKING:
@@ -121,6 +121,11 @@ async def load_value(session: AsyncSession, source: str, key: str) -> tuple[Epic
     return epic, value_of(await session.get(EpicValueRow, epic.id))
 
 
+def is_answered() -> ColumnElement[bool]:
+    """Whether the epic says how it helps the business."""
+    return EpicRow.id.in_(select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None)))
+
+
 async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, ValueOfEpic]:
     """Of those of these epics that were answered or asked about, by their ids."""
     rows = await session.scalars(select(EpicValueRow).where(among(EpicValueRow.epic_id, ids))) if ids else ()
@@ -200,9 +205,7 @@ async def restore_value(session: AsyncSession, epic_id: int, before: ValueOfEpic
 
 async def _locked(session: AsyncSession, source: str, key: str) -> tuple[EpicRow, EpicValueRow | None]:
     """The epic's row is locked, so that of two first answers the second sees the first."""
-    found: SourceRow = await source_at(session, source)
-    epic = await epic_at(session, found, key)
-    await session.execute(select(EpicRow.id).where(EpicRow.id == epic.id).with_for_update(key_share=True))
+    _, epic = await locked_epic_at(session, source, key)
     return epic, await session.get(EpicValueRow, epic.id, populate_existing=True)
 
 

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 CommitteeSide = Literal["business", "it", "partner"]
 Stage = Literal["idea", "pilot", "scale", "done"]
 DecisionKind = Literal["keep", "remap", "stop", "defer", "pilot", "scale"]
+DECIDED: dict[str, str] = {
+    "keep": "Kept",
+    "remap": "Re-mapped",
+    "stop": "Stopped",
+    "defer": "Deferred",
+    "pilot": "Made a pilot",
+    "scale": "Scaled",
+}
 # Without them a review has nobody who answers for the goals, or nobody who answers for the work.
 NEEDED_SIDES: tuple[CommitteeSide, ...] = ("business", "it")
 PEOPLE_AT_MOST = 100

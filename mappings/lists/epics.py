@@ -18,9 +18,10 @@ from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import is_live
 from mappings.goals.values import Driver
 from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.value import is_answered
 from mappings.lookups import find_epics, find_sources, key_result_in, source_in
 from mappings.reports.steering import is_steered, steered_key_results
-from mappings.tables import EpicKeyHistoryRow, EpicRow, EpicValueRow, FindingRow, LinkRow, SourceRow, among
+from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, SourceRow, among
 from mappings.values import one_of_error, text_error
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ def _of_own_columns(filters: EpicFilters) -> Iterator[ColumnElement[bool]]:
     if filters.assignee is not None:
         yield _has(EpicRow.assignees, filters.assignee)
     if filters.value is not None:
-        answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
-        is_answered = EpicRow.id.in_(answered)
-        yield is_answered if filters.value == "answered" else ~is_answered
+        yield is_answered() if filters.value == "answered" else ~is_answered()
     if filters.check is not None:
         yield EpicRow.id.in_(_unresolved(filters.check))
     if filters.q is not None:

@@ -99,9 +99,14 @@ def end_of_day(day: date) -> datetime:
     return start_of_day(day) + timedelta(days=1)
 
 
-def last_day(until: datetime) -> str:
+def last_date(until: datetime) -> date:
     """The last day before an exclusive end: 31 December for 1 January 00:00 UTC."""
-    return (until.astimezone(UTC) - timedelta(microseconds=1)).date().isoformat()
+    return (until.astimezone(UTC) - timedelta(microseconds=1)).date()
+
+
+def last_day(until: datetime) -> str:
+    """The same as in ISO 8601."""
+    return last_date(until).isoformat()
 
 
 def parse_until(value: str | date | datetime, now: datetime) -> datetime:

@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.goals.board import load_board
 from mappings.goals.steering import why_not_moved
 from mappings.governance.cadence import due_review
 from mappings.governance.conflicts import load_open_conflicts
+from mappings.governance.criteria import load_criteria
 from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.scores import mean_scores
 from mappings.lookups import goal_in, source_in
 from mappings.reports.audit_signs import (
     AuditFacts,
@@ -33,14 +36,12 @@ from mappings.reports.audit_signs import (
 )
 from mappings.reports.counts import AlikeEpics, Counts, GoalFacts, count_coverage
 from mappings.tables import (
-    CriterionRow,
     CycleRow,
     EpicRow,
     EpicStageRow,
     EpicValueRow,
     LinkRow,
     ReviewRow,
-    ScoreRow,
     SourceRow,
 )
 
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from mappings.goals.board import GoalOnBoard
     from mappings.policy.document import Policy
 
-SCORE_DECIMALS = 4
 WHAT_MAKES_ONE = (
     "An initiative is an epic that another epic has as its parent, or one of a type or with a label that the"
     " policy names in `initiatives`."
@@ -129,10 +129,10 @@ async def audit_report(
     policy = await load_policy(session)
     board = await load_board(session, now, count_epics=False)
     goals = {one.row.id: _goal(one) for one in board}
-    criteria = [row for row in await session.scalars(select(CriterionRow)) if row.weight > 0]
+    criteria = sum(row.weight > 0 for row in await load_criteria(session))
     of_cycle = None if cycle_row is None else cycle_row.key
     initiatives = await _initiatives(session, policy, which, goals, criteria, now, of_cycle)
-    alike = await _alike(session, which, len(criteria), now)
+    alike = await _alike(session, which, criteria, now)
     cycles = await _cycles(session, now, of_cycle)
     conflicts = [
         OldConflict(one.row.id, one.about.key, one.position.since)
@@ -147,9 +147,7 @@ async def audit_report(
         of=_limits(None if source_row is None else source_row.name, project, of_cycle),
         coverage=_coverage(alike, board, goals, of_cycle),
         initiatives=initiatives,
-        signs=seen_signs(
-            initiatives, replace(facts, criteria=len(criteria), cycles=cycles, conflicts=conflicts)
-        ),
+        signs=seen_signs(initiatives, replace(facts, criteria=criteria, cycles=cycles, conflicts=conflicts)),
     )
 
 
@@ -178,12 +176,6 @@ def _goal(one: GoalOnBoard) -> AuditGoal:
 # --- the initiatives ----------------------------------------------------------------------------
 
 
-def _holds(now: datetime) -> ColumnElement[bool]:
-    """Whether a decision sets the epic aside at this moment."""
-    open_end = or_(EpicRow.set_aside_until.is_(None), EpicRow.set_aside_until > now)
-    return and_(EpicRow.set_aside.is_not(None), open_end)
-
-
 def _linked() -> Any:
     """Of each epic the key results that it is linked to, the primary one first, then by age."""
     in_order = aggregate_order_by(LinkRow.key_result_id, LinkRow.is_primary.desc(), LinkRow.id)
@@ -191,21 +183,6 @@ def _linked() -> Any:
         select(LinkRow.epic_id, func.array_agg(in_order).label("key_results"))
         .group_by(LinkRow.epic_id)
         .subquery("linked")
-    )
-
-
-def _scored() -> Any:
-    """Of each epic for how many of the criteria that count it is scored, and the weighted sum."""
-    return (
-        select(
-            ScoreRow.epic_id,
-            func.count().label("criteria"),
-            func.sum(ScoreRow.score * CriterionRow.weight).label("sum"),
-        )
-        .join(CriterionRow, CriterionRow.id == ScoreRow.criterion_id)
-        .where(CriterionRow.weight > 0)
-        .group_by(ScoreRow.epic_id)
-        .subquery("scored")
     )
 
 
@@ -217,7 +194,7 @@ _KNOWN = ("answer", "driver", "answered_by", "answered_at", "asked_of", "stage",
 
 
 def _query(policy: Policy, which: Iterable[ColumnElement[bool]], now: datetime) -> Select[Any]:
-    linked, scored, holds = _linked(), _scored(), _holds(now).label("holds")
+    linked, scored, holds = _linked(), mean_scores(), is_set_aside(now).label("holds")
     return (
         select(
             EpicRow.id,
@@ -234,8 +211,8 @@ def _query(policy: Policy, which: Iterable[ColumnElement[bool]], now: datetime) 
             EpicStageRow.stage,
             EpicStageRow.due.label("stage_due"),
             linked.c.key_results,
-            scored.c.criteria,
-            scored.c.sum,
+            scored.c.number,
+            scored.c.mean,
         )
         .select_from(EpicRow)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
@@ -252,15 +229,14 @@ async def _initiatives(
     policy: Policy,
     which: Iterable[ColumnElement[bool]],
     goals: Mapping[int, AuditGoal],
-    criteria: Sequence[CriterionRow],
+    criteria: int,
     now: datetime,
     cycle: str | None,
 ) -> list[AuditInitiative]:
-    whole = sum(row.weight for row in criteria)
     live_of: dict[tuple[int, ...], tuple[AuditGoal, ...] | None] = {(): None if cycle else ()}
     found = []
     for id, source, *rest in await session.execute(_query(policy, which, now)):
-        shown, (holds, *more, key_results, scored, total) = rest[: len(_SHOWN)], rest[len(_SHOWN) :]
+        shown, (holds, *more, key_results, scored, mean) = rest[: len(_SHOWN)], rest[len(_SHOWN) :]
         linked = tuple(key_results or ())
         if linked not in live_of:
             live_of[linked] = _live(linked, goals, cycle)
@@ -273,7 +249,7 @@ async def _initiatives(
             source=source,
             **dict(zip(_SHOWN, shown, strict=True)),
             **dict(zip(_KNOWN, known, strict=True)),
-            score=round(total / whole, SCORE_DECIMALS) if whole and scored == len(criteria) else None,
+            score=float(mean) if scored and scored == criteria else None,
             set_aside=set_aside if holds else None,
             set_aside_until=until if holds else None,
             goals=live,
@@ -313,14 +289,14 @@ async def _alike(
         .group_by(LinkRow.epic_id)
         .subquery("linked")
     )
-    scored = _scored()
-    stopped = and_(_holds(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
+    scored = mean_scores()
+    stopped = and_(is_set_aside(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
     columns = (
         EpicRow.alignment,
         (EpicRow.status_category == "done").label("done"),
         linked.c.key_results,
         stopped.label("stopped"),
-        func.coalesce(scored.c.criteria, 0).label("criteria"),
+        func.coalesce(scored.c.number, 0).label("criteria"),
     )
     rows = await session.execute(
         select(*columns, func.count().label("number"))

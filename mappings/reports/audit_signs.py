@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from mappings.words import percent
+
 CATCH_ALL_SHARE = 1 / 3
 # Of fewer aligned epics one key result easily holds a third.
 CATCH_ALL_LEAST = 10
@@ -260,7 +262,7 @@ def _catch_all(facts: AuditFacts) -> Found:
         SeenOn(
             "key_result",
             goal.key,
-            f"{has[goal.id]:,} of {whole} ({100 * has[goal.id] / all_aligned:.0f}%)",
+            f"{has[goal.id]:,} of {whole} ({percent(has[goal.id] / all_aligned)})",
         )
         for goal in found
     ]
@@ -316,9 +318,7 @@ SIGNS: tuple[SignKind, ...] = (
         "A current initiative that is being done while a side has not signed the metric of its key result as "
         "it is now: the primary live one.",
         "Have the business and IT sign each metric before more work is done.",
-        on=lambda one: (
-            one.status_category == "doing" and one.goal is not None and one.goal.not_agreed is not None
-        ),
+        on=_begun_before_agreed,
         says=(
             "{count} of {of} is being done before both sides agreed how to measure it.",
             "{count} of {of} are being done before both sides agreed how to measure them.",

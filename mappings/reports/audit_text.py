@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.policy.durations import last_day
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE
 from mappings.reports.audit_signs import number
-from mappings.reports.cells import csv_text
+from mappings.reports.cells import csv_lines, csv_text
+from mappings.words import cut_to, day_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
 
     from mappings.reports.audit import AuditReport
     from mappings.reports.audit_signs import AuditGoal, AuditInitiative, SeenSign
@@ -44,9 +45,7 @@ def csv_pieces(report: AuditReport) -> Iterator[str]:
     initiatives = report.initiatives
     yield csv_text(COLUMNS, map(_cells, initiatives[:ROWS_AT_ONCE]))
     for first in range(ROWS_AT_ONCE, len(initiatives), ROWS_AT_ONCE):
-        rows = map(_cells, initiatives[first : first + ROWS_AT_ONCE])
-        _, _, piece = csv_text(("",), rows).partition("\r\n")
-        yield piece
+        yield csv_lines(map(_cells, initiatives[first : first + ROWS_AT_ONCE]))
 
 
 def _cells(one: AuditInitiative) -> list[Any]:
@@ -85,7 +84,7 @@ def summary(report: AuditReport) -> str:
     coverage = (
         "no open epic counts for coverage yet"
         if counts.rate is None
-        else f"coverage is {_percent(counts.rate)}, and {_percent(counts.steered or 0.0)} of the aligned "
+        else f"coverage is {percent(counts.rate)}, and {percent(counts.steered or 0.0)} of the aligned "
         "epics serve a number that both sides agreed on and that has moved"
     )
     if not of:
@@ -104,10 +103,6 @@ def _verb(count: int, one: str, many: str) -> str:
     return one if count == 1 else many
 
 
-def _percent(share: float) -> str:
-    return f"{int(100 * share + 0.5)}%"
-
-
 def names_seen(one: SeenSign, known: Mapping[int, AuditInitiative], most: int) -> list[str]:
     """The keys of the initiatives that a sign is seen on, and then the other things, each with why; the last
     says how many more there are."""
@@ -120,22 +115,18 @@ def names_seen(one: SeenSign, known: Mapping[int, AuditInitiative], most: int) -
 def planned(one: AuditInitiative) -> str:
     """Its planned days in words; empty where its tracker has none."""
     if one.starts_on and one.due_on:
-        return f"{_day(one.starts_on)} to {_day(one.due_on)}"
+        return f"{day_words(one.starts_on)} to {day_words(one.due_on)}"
     if one.due_on:
-        return f"to {_day(one.due_on)}"
-    return f"from {_day(one.starts_on)}" if one.starts_on else ""
+        return f"to {day_words(one.due_on)}"
+    return f"from {day_words(one.starts_on)}" if one.starts_on else ""
 
 
 def aside(one: AuditInitiative) -> str:
     """That a decision set it aside, in words; empty where none does."""
     if one.set_aside is None:
         return ""
-    word = "stopped" if one.set_aside == "stop" else "deferred"
+    word = SET_ASIDE_WORDS[one.set_aside]
     return word if one.set_aside_until is None else f"{word} until {last_day(one.set_aside_until)}"
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
 
 
 # --- Markdown -----------------------------------------------------------------------------------
@@ -152,7 +143,7 @@ def markdown(report: AuditReport, shown: int = SHOWN_IN_TEXT) -> str:
     """The whole report; of the initiatives the first `shown`, and how many more there are."""
     title = "# Audit of the current initiatives"
     of = f", {plain(report.of)}" if report.of else ""
-    lines = [title, "", f"{_day(report.at.date())}{of}", "", summary(report), ""]
+    lines = [title, "", f"{day_words(report.at.date())}{of}", "", summary(report), ""]
     lines += _signs(report)
     lines += _table(report, shown)
     lines += ["## What the words mean", "", DEFINITION, ""]
@@ -191,11 +182,11 @@ def _table(report: AuditReport, shown: int) -> list[str]:
 
 def _row(one: AuditInitiative) -> Sequence[str]:
     goal, set_aside = one.goal, aside(one)
-    name = f"{plain(one.key)} {plain(_short(one.title, 90))}"
+    name = f"{plain(one.key)} {plain(cut_to(90, one.title))}"
     return (
         f"{name} ({set_aside})" if set_aside else name,
         plain(one.answer) or _unanswered(one),
-        "none" if goal is None else f"{plain(goal.key)} {plain(_short(goal.title, 90))}",
+        "none" if goal is None else f"{plain(goal.key)} {plain(cut_to(90, goal.title))}",
         "" if goal is None else steered_words(one),
         "" if goal is None else f"{plain(goal.owner) or 'none'}, {plain(goal.sponsor) or 'none'}",
         one.stage or "",
@@ -215,7 +206,3 @@ def steered_words(one: AuditInitiative) -> str:
         return ""
     facts = (("measured", goal.not_measured), ("agreed", goal.not_agreed), ("moved", goal.not_moved))
     return ", ".join(f"not {word}" if why else word for word, why in facts)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

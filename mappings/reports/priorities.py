@@ -17,17 +17,17 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
     true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.governance.criteria import load_criteria
-from mappings.governance.scores import scores_of
+from mappings.governance.scores import MEAN_DECIMALS, mean_scores, scores_of
 from mappings.lookups import goal_in
-from mappings.policy.durations import last_day
+from mappings.policy.durations import last_date
 from mappings.tables import (
     CriterionRow,
     CycleRow,
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 Scored = Literal["fully", "partly", "none"]
-DECIMALS = 4
 DEFINITION = (
     "An epic's score is the mean of its scores for the criteria, 0 to 5, weighted by their weights and"
-    f" rounded to {DECIMALS} decimals. Only an open epic that is scored for every criterion whose weight is"
-    " not 0 is ranked, the highest score first. Epics with the same score share a rank, the ranks after them"
-    " are left out (1, 1, 3), and they stand in the order of their keys. One that is scored for some criteria"
-    " only has no rank: it is listed apart, with what is missing. A criterion of weight 0 counts nothing."
-    " `coverage` is the share of the open epics that are ranked."
+    f" rounded to {MEAN_DECIMALS} decimals. Only an open epic that is scored for every criterion whose weight"
+    " is not 0 is ranked, the highest score first. Epics with the same score share a rank, the ranks after"
+    " them are left out (1, 1, 3), and they stand in the order of their keys. One that is scored for some"
+    " criteria only has no rank: it is listed apart, with what is missing. A criterion of weight 0 counts"
+    " nothing. `coverage` is the share of the open epics that are ranked."
 )
 NO_CRITERIA = (
     "No criteria are agreed yet, so nothing is ranked. Agree on a few with their weights and"
@@ -181,21 +180,7 @@ def _ranking(
 ) -> Select[Any]:
     """The counts, and beside them the rows of one page; with no such row one that has the counts alone."""
     needed = len([row for row in criteria if row.weight])
-    # Decimal numbers, so that no order of adding makes two equal scores differ.
-    weight = func.sum(cast(CriterionRow.weight, Numeric)).filter(CriterionRow.weight > 0)
-    whole = select(weight).scalar_subquery()
-    product = cast(ScoreRow.score, Numeric) * cast(CriterionRow.weight, Numeric)
-    marks = (
-        select(
-            ScoreRow.epic_id,
-            func.count().label("number"),
-            func.round(func.sum(product) / whole, DECIMALS, type_=Numeric).label("mean"),
-        )
-        .join(CriterionRow, CriterionRow.id == ScoreRow.criterion_id)
-        .where(CriterionRow.weight > 0)
-        .group_by(ScoreRow.epic_id)
-        .subquery("marks")
-    )
+    marks = mean_scores()
     of_some = (
         select(EpicRow.id, EpicRow.key, marks.c.number, marks.c.mean)
         .join(marks, marks.c.epic_id == EpicRow.id)
@@ -251,7 +236,7 @@ async def _items(
 
 
 async def _facts(session: AsyncSession, ids: Sequence[int], now: datetime) -> dict[int, Any]:
-    is_aside = or_(EpicRow.set_aside_until.is_(None), EpicRow.set_aside_until > now)
+    is_aside = is_set_aside(now)
     query = (
         select(
             EpicRow.id,
@@ -303,7 +288,7 @@ def _item(
         given=given_scores(criteria, scores),
         missing=[one.key for one in criteria if one.weight and one.id not in scores],
         key_result=key_result,
-        set_aside_until=None if until is None else date.fromisoformat(last_day(until)),
+        set_aside_until=None if until is None else last_date(until),
         **{name: getattr(facts, name) for name in (*names, *more)},
     )
 

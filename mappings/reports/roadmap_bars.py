@@ -12,6 +12,7 @@ from datetime import date
 from typing import Literal
 
 from mappings.errors import Invalid
+from mappings.words import day_words
 
 MONTHS_BACK, MONTHS_AHEAD, MONTHS_AT_MOST = 3, 5, 60
 _LAST_MONTH = 9999 * 12 + 11
@@ -125,11 +126,6 @@ def _months(axis: Axis, low: int, high: int) -> list[Month]:
             at = axis.at(day.toordinal())
             found.append(Month(at, f"{day:%b} {day.year}" if at <= _ROOM_FOR_A_NAME else None))
     return found
-
-
-def day_words(day: date, today: date) -> str:
-    """Without the year where it is today's."""
-    return f"{day.day} {day:%b}" if day.year == today.year else f"{day.day} {day:%b} {day.year}"
 
 
 def days_words(days: int) -> str:

@@ -6,14 +6,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.goals.tree import in_order
 from mappings.governance.initiatives import initiatives_among, load_policy
-from mappings.reports.roadmap_bars import Remark, bar_of, day_words
+from mappings.lookups import goal_keys
+from mappings.policy.durations import last_date
+from mappings.reports.roadmap_bars import Remark, bar_of
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
-from mappings.reports.roadmap_rows import keys_of_goals, load_details
+from mappings.reports.roadmap_rows import load_details
+from mappings.tables import KeyResultRow
+from mappings.words import day_words
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -63,7 +68,9 @@ async def load_drawing(session: AsyncSession, basis: Basis, ids: Collection[int]
     """Of these epics."""
     details = await load_details(session, ids, basis.review_id)
     closed = {id for one in details.values() for id in one.links} - basis.live.keys()
-    keys = {id: goal.row.key for id, goal in basis.live.items()} | await keys_of_goals(session, closed)
+    keys = {id: goal.row.key for id, goal in basis.live.items()} | await goal_keys(
+        session, KeyResultRow, closed
+    )
     initiatives = await initiatives_among(session, await load_policy(session), ids)
     return Drawing(basis, keys, details, initiatives)
 
@@ -132,7 +139,11 @@ class Drawing:
             closed=closed,
             bar=bar,
             moves=moves,
-            remarks=[*_reasons(details, closed, today), *bar.remarks, *(move.remark for move in moves)],
+            remarks=[
+                *_reasons(details, closed, self.basis.at),
+                *bar.remarks,
+                *(move.remark for move in moves),
+            ],
             depth=depth,
         )
 
@@ -145,13 +156,16 @@ class Drawing:
         return moves_of(frozen, PlanOfEpic(row.starts_on, row.due_on, keys), self.basis.at.date())
 
 
-def _reasons(details: EpicDetails, closed: Sequence[str], today: date) -> Iterator[Remark]:
-    """Why it is where it stands: a dispute, a closed goal, a decision."""
-    row = details.row
-    if row.set_aside is not None:
-        words = "stopped" if row.set_aside == "stop" else "deferred"
-        until = f" until {day_words(row.set_aside_until.date(), today)}" if row.set_aside_until else ""
-        yield Remark(f"{words} by a decision{until}")
+def _reasons(details: EpicDetails, closed: Sequence[str], at: datetime) -> Iterator[Remark]:
+    """Why it is where it stands: a dispute, a closed goal, a decision that holds `at` that moment."""
+    row, today = details.row, at.date()
+    if row.set_aside is not None and (row.set_aside_until is None or row.set_aside_until > at):
+        until = (
+            ""
+            if row.set_aside_until is None
+            else f" until {day_words(last_date(row.set_aside_until), today)}"
+        )
+        yield Remark(f"{SET_ASIDE_WORDS[row.set_aside]} by a decision{until}")
     if details.disputed:
         yield Remark("disputed", warn=True)
     if row.alignment == "unaligned" and closed:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from mappings.reports.roadmap_bars import Remark, day_words, days_words
+from mappings.reports.roadmap_bars import Remark, days_words
+from mappings.words import day_words
 
 MoveKind = Literal[
     "due_later",

@@ -16,7 +16,6 @@ from mappings.tables import (
     EpicStageRow,
     EpicValueRow,
     FindingRow,
-    KeyResultRow,
     LinkRow,
     ReviewEpicRow,
     SourceRow,
@@ -215,11 +214,6 @@ class Found:
     parts: defaultdict[Division, dict[str | None, EpicGroup]]
     moved: dict[MoveKind, tuple[int, list[int]]]
 
-    @property
-    def ids(self) -> set[int]:
-        shown = {id for parts in self.parts.values() for part in parts.values() for id in part.shown}
-        return shown.union(*(ids for _, ids in self.moved.values()))
-
 
 def _without_loops(setting: str) -> Any:
     """PostgreSQL knows nothing of how many rows a part of the statement has, and takes one epic after the
@@ -314,12 +308,6 @@ async def load_frozen(
         ReviewEpicRow.review_id == review_id, among(ReviewEpicRow.epic_id, ids)
     )
     return {row.epic_id: row for row in await session.scalars(query)}
-
-
-async def keys_of_goals(session: AsyncSession, ids: Collection[int]) -> dict[int, str]:
-    """The keys of key results, live or not, by id."""
-    rows = await session.execute(select(KeyResultRow.id, KeyResultRow.key).where(among(KeyResultRow.id, ids)))
-    return {id: key for id, key in rows}
 
 
 async def open_ids(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mappings.reports.cells import csv_text
+from mappings.policy.durations import last_day
+from mappings.reports.cells import csv_lines, csv_text
 from mappings.reports.roadmap_lanes import load_drawing
 from mappings.reports.roadmap_rows import open_ids
 
@@ -37,7 +38,7 @@ async def table_slice(session: AsyncSession, basis: Basis, after: int) -> tuple[
     source_id = None if basis.source is None else basis.source.id
     ids = await open_ids(session, after, SLICE, source_id=source_id, project=project)
     drawing = await load_drawing(session, basis, ids)
-    lines = csv_text(COLUMNS, _lines(basis, drawing)).partition("\r\n")[2] if ids else ""
+    lines = csv_lines(_lines(basis, drawing)) if ids else ""
     return lines, ids[-1] if len(ids) == SLICE else None
 
 
@@ -75,7 +76,7 @@ def _line(epic: EpicOnRoadmap, goal: LiveGoal | None) -> list[Any]:
         value and value.driver,
         value and value.answer,
         row.set_aside,
-        row.set_aside_until,
+        row.set_aside_until and last_day(row.set_aside_until),
         epic.details.disputed,
         ", ".join(epic.others),
         ", ".join(epic.closed),

@@ -14,10 +14,10 @@ from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.governance.reviews import due_reviews
 from mappings.governance.stages import overdue_pilots
+from mappings.governance.value import is_answered
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
-    EpicValueRow,
     FindingRow,
     HeldRemovalRow,
     KeyResultRow,
@@ -207,12 +207,11 @@ async def _removals(session: AsyncSession) -> list[RemovalsOfRun]:
 async def unanswered_initiatives(session: AsyncSession) -> int:
     """How many open initiatives have no answer to the value question."""
     initiatives = initiative_ids(await load_policy(session))
-    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
     unanswered = (
         select(func.count())
         .select_from(EpicRow)
         .where(EpicRow.removed_at.is_(None), EpicRow.status_category != "done")
-        .where(EpicRow.id.in_(initiatives), EpicRow.id.not_in(answered))
+        .where(EpicRow.id.in_(initiatives), ~is_answered())
     )
     return await session.scalar(unanswered) or 0
 

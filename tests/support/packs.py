@@ -13,6 +13,7 @@ from mappings.governance.agenda import (
     EpicName,
     ProjectFact,
     Some,
+    asks_mitigation,
     make_agenda,
 )
 from mappings.governance.pack import Pack, PackDecision, PackItem
@@ -179,7 +180,15 @@ def agenda_facts(**members: Any) -> AgendaFacts:
 def a_pack(facts: AgendaFacts | None = None, **members: Any) -> Pack:
     lines = make_agenda(facts or agenda_facts())
     items = [
-        PackItem(one.kind, one.title, one.detail, "open", one.about, None, one.key_result_id is not None)
+        PackItem(
+            one.kind,
+            one.title,
+            one.detail,
+            "open",
+            one.about,
+            None,
+            asks_mitigation(one.kind, one.key_result_id),
+        )
         for one in lines
     ]
     items[2] = replace(items[2], mitigation="Two people move over from the shop.", state="done")
