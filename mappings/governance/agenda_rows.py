@@ -197,8 +197,8 @@ def _conflict(one: ConflictShown) -> ConflictFact:
 
 
 async def _unanswered(session: AsyncSession, policy: Policy) -> Some[EpicFact]:
-    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
-    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), EpicRow.id.not_in(answered))
+    answered = exists().where(EpicValueRow.epic_id == EpicRow.id, EpicValueRow.answer.is_not(None))
+    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), ~answered)
     return await _some(session, query.order_by(EpicRow.id), NAMED_AT_MOST)
 
 

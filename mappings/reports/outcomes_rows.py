@@ -137,8 +137,8 @@ async def _work_of_key_results(session: AsyncSession, ids: Collection[int]) -> d
 
 
 # What is right below each initiative, each epic once; parents by their id in the tracker, else by their
-# present key. `own`: the links of an initiative itself, else those of what is below it count. NOT EXISTS, since
-# NOT IN would go through all of `below` for each initiative where there are too many for a table in memory.
+# present key. `own`: the links of an initiative itself, else those of what is below it count. NOT EXISTS,
+# since NOT IN would go through all of `below` for each initiative where they are many.
 _INITIATIVES = text("""
     WITH initiatives AS MATERIALIZED (
         SELECT epics.id, tracker, remote_id, lower(key) AS key, status_category = 'done' AS done,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
 from mappings.goals.pace import LAST_DAYS
@@ -207,12 +207,12 @@ async def _removals(session: AsyncSession) -> list[RemovalsOfRun]:
 async def unanswered_initiatives(session: AsyncSession) -> int:
     """How many open initiatives have no answer to the value question."""
     initiatives = initiative_ids(await load_policy(session))
-    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
+    answered = exists().where(EpicValueRow.epic_id == EpicRow.id, EpicValueRow.answer.is_not(None))
     unanswered = (
         select(func.count())
         .select_from(EpicRow)
         .where(EpicRow.removed_at.is_(None), EpicRow.status_category != "done")
-        .where(EpicRow.id.in_(initiatives), EpicRow.id.not_in(answered))
+        .where(EpicRow.id.in_(initiatives), ~answered)
     )
     return await session.scalar(unanswered) or 0
 
