@@ -33,8 +33,12 @@ CRITERIA = [
     {"key": "EASE", "title": "Little work", "weight": 1},
 ]
 ATTENDEES = [{"name": "coo", "side": "business"}, {"name": "cto", "side": "it"}]
-# Half of the epics have dates, a third points, a tenth are finished, a tenth scored, some are on the way.
+# A tenth of the epics are initiatives, each with nine below it. Half have dates, a third points, a tenth are
+# scored, some are on the way.
 _STEER = """
+    UPDATE epics SET parent_key = above.key, parent_remote_id = above.remote_id, parent_title = above.title
+        FROM epics AS above
+        WHERE epics.id % 10 <> 0 AND above.id = epics.id - epics.id % 10 AND above.tracker = epics.tracker;
     UPDATE epics SET starts_on = CURRENT_DATE - id::int % 90, due_on = CURRENT_DATE + id::int % 120 - 20
         WHERE id % 2 = 0;
     UPDATE epics SET points = id % 13 WHERE id % 3 = 0;
