@@ -144,17 +144,20 @@ _INITIATIVES = text("""
         SELECT epics.id, tracker, remote_id, lower(key) AS key, status_category = 'done' AS done,
             children, children_done
         FROM epics WHERE id = ANY(:ids)
+    ), child AS MATERIALIZED (
+        SELECT id, tracker, parent_remote_id, lower(parent_key) AS parent_key,
+            status_category = 'done' AS done, children, children_done
+        FROM epics WHERE removed_at IS NULL AND parent_key IS NOT NULL
     ), below AS MATERIALIZED (
-        SELECT above.id AS above_id, child.id, child.status_category = 'done' AS done, child.children,
-            child.children_done
+        SELECT above.id AS above_id, child.id, child.done, child.children, child.children_done
         FROM initiatives AS above
-        JOIN epics AS child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
-        WHERE child.removed_at IS NULL AND child.parent_key IS NOT NULL AND child.id <> above.id
+        JOIN child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
+        WHERE child.id <> above.id
         UNION
-        SELECT above.id, child.id, child.status_category = 'done', child.children, child.children_done
+        SELECT above.id, child.id, child.done, child.children, child.children_done
         FROM initiatives AS above
-        JOIN epics AS child ON child.tracker = above.tracker AND lower(child.parent_key) = above.key
-        WHERE child.removed_at IS NULL AND child.parent_remote_id IS NULL AND child.id <> above.id
+        JOIN child ON child.tracker = above.tracker AND child.parent_key = above.key
+        WHERE child.parent_remote_id IS NULL AND child.id <> above.id
     ), work AS (
         SELECT * FROM below
         UNION ALL
