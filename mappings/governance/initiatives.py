@@ -43,18 +43,22 @@ if TYPE_CHECKING:
 
     from mappings.policy.document import Initiatives, Scope
 
-# Parents by their id in the tracker; then what is named by key alone, or by an id that no epic has. No two of
-# these parts are joined to each other: PostgreSQL knows nothing of their sizes, and would do it row by row.
-# `first` and `last`: an epic that alone names a key, which is its own, is its own parent.
+# All children once, by what they name, since reading all epics is what costs; then parents by their id in
+# the tracker, and what is named by key alone, or by an id that no epic has. No two of the later parts are
+# joined to each other: PostgreSQL knows nothing of their sizes, and would do it row by row. `first` and
+# `last`: an epic that alone names one, which is itself, is its own parent.
 _PARENTS = text("""
-    WITH left_over AS MATERIALIZED (
-        SELECT child.tracker, lower(child.parent_key) AS key, min(child.id) AS first, max(child.id) AS last
-        FROM epics AS child
-        WHERE child.parent_key IS NOT NULL AND child.removed_at IS NULL AND NOT EXISTS (
-            SELECT FROM epics AS named
-            WHERE named.tracker = child.tracker AND named.remote_id = child.parent_remote_id
-        )
-        GROUP BY child.tracker, lower(child.parent_key)
+    WITH children AS (
+        SELECT tracker, parent_remote_id, lower(parent_key) AS key, min(id) AS first, max(id) AS last
+        FROM epics WHERE parent_key IS NOT NULL AND removed_at IS NULL
+        GROUP BY tracker, parent_remote_id, lower(parent_key)
+    ), by_id AS MATERIALIZED (
+        SELECT children.tracker, children.key, first, last, parent.id, parent.removed_at
+        FROM children LEFT JOIN epics AS parent
+            ON parent.tracker = children.tracker AND parent.remote_id = children.parent_remote_id
+    ), left_over AS MATERIALIZED (
+        SELECT tracker, key, min(first) AS first, max(last) AS last
+        FROM by_id WHERE id IS NULL GROUP BY tracker, key
     ), named AS (
         SELECT left_over.*, epics.id, epics.removed_at, false AS formerly
         FROM left_over JOIN sources ON sources.tracker = left_over.tracker
@@ -68,12 +72,7 @@ _PARENTS = text("""
         SELECT DISTINCT ON (tracker, key) id, first, last, removed_at FROM named
         ORDER BY tracker, key, formerly, removed_at IS NOT NULL, id
     )
-    SELECT parent.id FROM epics AS parent
-    WHERE parent.removed_at IS NULL AND EXISTS (
-        SELECT FROM epics AS child
-        WHERE child.tracker = parent.tracker AND child.parent_remote_id = parent.remote_id
-            AND child.removed_at IS NULL AND child.parent_key IS NOT NULL AND child.id <> parent.id
-    )
+    SELECT id FROM by_id WHERE id IS NOT NULL AND removed_at IS NULL AND (first <> id OR last <> id)
     UNION
     SELECT id FROM by_key WHERE removed_at IS NULL AND (first <> id OR last <> id)
 """)

@@ -110,7 +110,9 @@ async def conditions(
         found += [EpicRow.parent_key.is_not(None), func.lower(EpicRow.parent_key).in_(keys)]
     if filters.initiative is not None:
         initiatives = initiative_ids(await load_policy(session))
-        found.append(EpicRow.id.in_(initiatives) if filters.initiative else EpicRow.id.not_in(initiatives))
+        one = EpicRow.id == initiatives.subquery("initiatives").c.id
+        # Not `not_in`, which goes through all initiatives for each epic where they are many.
+        found.append(EpicRow.id.in_(initiatives) if filters.initiative else ~select(1).where(one).exists())
     if filters.steered is not None:
         steered = is_steered(await steered_key_results(session, now))
         found.append(steered if filters.steered else ~func.coalesce(steered, false()))

@@ -137,28 +137,32 @@ async def _work_of_key_results(session: AsyncSession, ids: Collection[int]) -> d
 
 
 # What is right below each initiative, each epic once; parents by their id in the tracker, else by their
-# present key. `own`: the links of an initiative itself, else those of what is below it count.
+# present key. `own`: the links of an initiative itself, else those of what is below it count. NOT EXISTS,
+# since NOT IN would go through all of `below` for each initiative where they are many.
 _INITIATIVES = text("""
     WITH initiatives AS MATERIALIZED (
         SELECT epics.id, tracker, remote_id, lower(key) AS key, status_category = 'done' AS done,
             children, children_done
         FROM epics WHERE id = ANY(:ids)
+    ), child AS MATERIALIZED (
+        SELECT id, tracker, parent_remote_id, lower(parent_key) AS parent_key,
+            status_category = 'done' AS done, children, children_done
+        FROM epics WHERE removed_at IS NULL AND parent_key IS NOT NULL
     ), below AS MATERIALIZED (
-        SELECT above.id AS above_id, child.id, child.status_category = 'done' AS done, child.children,
-            child.children_done
+        SELECT above.id AS above_id, child.id, child.done, child.children, child.children_done
         FROM initiatives AS above
-        JOIN epics AS child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
-        WHERE child.removed_at IS NULL AND child.parent_key IS NOT NULL AND child.id <> above.id
+        JOIN child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
+        WHERE child.id <> above.id
         UNION
-        SELECT above.id, child.id, child.status_category = 'done', child.children, child.children_done
+        SELECT above.id, child.id, child.done, child.children, child.children_done
         FROM initiatives AS above
-        JOIN epics AS child ON child.tracker = above.tracker AND lower(child.parent_key) = above.key
-        WHERE child.removed_at IS NULL AND child.parent_remote_id IS NULL AND child.id <> above.id
+        JOIN child ON child.tracker = above.tracker AND child.parent_key = above.key
+        WHERE child.parent_remote_id IS NULL AND child.id <> above.id
     ), work AS (
         SELECT * FROM below
         UNION ALL
         SELECT id, id, done, children, children_done FROM initiatives
-        WHERE id NOT IN (SELECT above_id FROM below)
+        WHERE NOT EXISTS (SELECT FROM below WHERE below.above_id = initiatives.id)
     ), counted AS (
         SELECT above_id, count(*) AS epics, count(*) FILTER (WHERE done) AS epics_done,
             coalesce(sum(children), 0) AS children,
@@ -171,7 +175,7 @@ _INITIATIVES = text("""
     ), of_below AS (
         SELECT above_id AS id, array_agg(DISTINCT key_result_id) AS key_results
         FROM below JOIN links ON links.epic_id = below.id
-        WHERE above_id NOT IN (SELECT id FROM own) GROUP BY above_id
+        WHERE NOT EXISTS (SELECT FROM own WHERE own.id = below.above_id) GROUP BY above_id
     )
     SELECT initiatives.id, done, epics, epics_done, counted.children, counted.children_done, loose,
         coalesce(own.key_results, of_below.key_results, ARRAY[]::bigint[]) AS key_results

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     case,
     cast,
+    exists,
     func,
     literal,
     null,
@@ -205,7 +206,7 @@ def _ranking(
         unranked = cast(nothing, Numeric).label("mean"), cast(nothing, BigInteger).label("rank")
         chosen = select(table.id, table.key, *unranked, literal(1).label("alike"))
         chosen = chosen.where(
-            *([~complete] if scored == "partly" else [*which, EpicRow.id.not_in(select(of_some.c.id))])
+            *([~complete] if scored == "partly" else [*which, ~exists().where(of_some.c.id == EpicRow.id)])
         )
     listed = chosen.subquery("listed")
     order = -func.coalesce(listed.c.mean, 0), listed.c.key, listed.c.id

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import BigInteger, bindparam, exists, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import load_only
 from sqlalchemy.types import Boolean, Date, DateTime, Text
 
 from mappings.tables import (
@@ -271,6 +272,14 @@ class EpicDetails:
     disputed: bool
 
 
+# A file has all open epics, and half of what a row costs is its columns.
+_SHOWN = (
+    *("key", "title", "url", "project", "status", "status_category", "alignment", "parent_key"),
+    *("starts_on", "due_on", "tracker_created_at", "children", "children_done", "set_aside"),
+    *("set_aside_until", "removed_at"),
+)
+
+
 async def load_details(
     session: AsyncSession, ids: Collection[int], review_id: int | None
 ) -> dict[int, EpicDetails]:
@@ -282,6 +291,7 @@ async def load_details(
         .outerjoin(EpicStageRow, EpicStageRow.epic_id == EpicRow.id)
         .outerjoin(EpicValueRow, EpicValueRow.epic_id == EpicRow.id)
         .where(among(EpicRow.id, ids))
+        .options(load_only(*(getattr(EpicRow, name) for name in _SHOWN), raiseload=True))
     )
     rows = (await session.execute(query)).all()
     linked: dict[int, dict[int, None]] = {}
@@ -298,6 +308,9 @@ async def load_details(
     }
 
 
+_FROZEN = ("source", "key", "title", "starts_on", "due_on", "key_results")
+
+
 async def load_frozen(
     session: AsyncSession, ids: Collection[int], review_id: int | None
 ) -> dict[int, ReviewEpicRow]:
@@ -307,6 +320,7 @@ async def load_frozen(
     query = select(ReviewEpicRow).where(
         ReviewEpicRow.review_id == review_id, among(ReviewEpicRow.epic_id, ids)
     )
+    query = query.options(load_only(*(getattr(ReviewEpicRow, name) for name in _FROZEN), raiseload=True))
     return {row.epic_id: row for row in await session.scalars(query)}
 
 

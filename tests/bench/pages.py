@@ -16,26 +16,39 @@ from fastapi import Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api import audit_log, deliveries, key_results, rules, runs, sources, tokens
+from app.api import audit_log, decisions, deliveries, key_results, reviews, rules, runs, sources, tokens
 from app.api.epic_filters import EpicFilterQuery
 from app.api.epics import read_epics, whole_epic
 from app.api.paging import Cursors
+from app.api.report_priorities import PriorityFilters, read_priorities
 from app.api.rule_models import PreviewIn
 from app.api.rule_preview import preview_rule
 from app.runtime import Runtime
+from app.web.allocation import ROWS_SHOWN
 from app.web.epics import A_PAGE
 from app.web.notices import ROWS
+from app.web.outcomes import INITIATIVES_SHOWN
+from app.web.priorities import ROWS as SCORED_SHOWN
 from app.web.runs import writes_of
 from app.web.sources import DELIVERIES_SHOWN, PROJECTS_SHOWN, RUNS_SHOWN, epics_by_source
 from app.web.ticket import notice_on_ticket
 from mappings.goals.board import load_board
+from mappings.governance.conflicts import load_conflicts
+from mappings.governance.initiatives import load_policy
+from mappings.governance.review_views import in_full
 from mappings.lists import notices as lists
 from mappings.lists.epics import count_open_epics
 from mappings.lookups import goal_at, source_at
 from mappings.notices.withdrawal import count_withdrawable
 from mappings.previews.known_names import known_names, open_key_results
+from mappings.reports.allocation_months import RowFilters
+from mappings.reports.allocation_report import allocation_report, current_rows
+from mappings.reports.audit import audit_report
 from mappings.reports.changes import load_week
 from mappings.reports.operations import coverage_report
+from mappings.reports.outcomes_rows import outcomes_report
+from mappings.reports.roadmap import roadmap_report
+from mappings.reports.roadmap_basis import RoadmapFilters
 from mappings.reports.waiting import load_waiting
 from mappings.rules.operations import rule_at
 from mappings.sources.project_list import list_projects
@@ -46,6 +59,7 @@ from mappings.why.page import why_page
 from tests.bench.lists import TIMES, grow
 from tests.bench.northing import SOURCE, Northing, Opened, northing
 from tests.bench.report import Line, Report, ratio, spread
+from tests.bench.reports import steer
 from tests.bench.servers import Databases, Tracker
 
 MOST_TIMES = 2.0
@@ -166,6 +180,49 @@ async def _tokens(runtime: Runtime, session: AsyncSession) -> None:
     await tokens.list_tokens(session, limit=50, cursor=_cursors(runtime))
 
 
+async def _roadmap(runtime: Runtime, session: AsyncSession) -> None:
+    await roadmap_report(session, await runtime.now(session), RoadmapFilters())
+
+
+async def _allocation(runtime: Runtime, session: AsyncSession) -> None:
+    await allocation_report(session, await runtime.now(session))
+
+
+async def _allocated(runtime: Runtime, session: AsyncSession) -> None:
+    """A page of the epics behind a number."""
+    filters = RowFilters(allocation="unaligned")
+    await current_rows(session, await runtime.now(session), filters, 0, ROWS_SHOWN + 1)
+
+
+async def _priorities(runtime: Runtime, session: AsyncSession) -> None:
+    now, cursors = await runtime.now(session), _cursors(runtime)
+    await read_priorities(session, now, PriorityFilters(), None, SCORED_SHOWN, cursors)
+
+
+async def _outcomes(runtime: Runtime, session: AsyncSession) -> None:
+    await outcomes_report(session, await runtime.now(session), most=INITIATIVES_SHOWN)
+
+
+async def _reviews(runtime: Runtime, session: AsyncSession) -> None:
+    await reviews.list_reviews(runtime, session, limit=50, cursor=_cursors(runtime))
+
+
+async def _review(runtime: Runtime, session: AsyncSession) -> None:
+    await in_full(session, 1)
+
+
+async def _decisions(runtime: Runtime, session: AsyncSession) -> None:
+    await decisions.list_decisions(session, limit=50, cursor=_cursors(runtime))
+
+
+async def _conflicts(runtime: Runtime, session: AsyncSession) -> None:
+    await load_conflicts(session, await load_policy(session), await runtime.now(session), state="open")
+
+
+async def _audit(runtime: Runtime, session: AsyncSession) -> None:
+    await audit_report(session, await runtime.now(session))
+
+
 # Each by its address, with its main query: the report or list that it shows. None: it shows none.
 PAGES: dict[str, Query | None] = {
     "/": _coverage,
@@ -185,6 +242,16 @@ PAGES: dict[str, Query | None] = {
     "/import": None,
     "/audit-log": _audit_log,
     "/tokens": _tokens,
+    "/roadmap": _roadmap,
+    "/allocation": _allocation,
+    "/allocation/epics?class=unaligned": _allocated,
+    "/priorities": _priorities,
+    "/outcomes": _outcomes,
+    "/reviews": _reviews,
+    "/reviews/1": _review,
+    "/decisions": _decisions,
+    "/conflicts": _conflicts,
+    "/audit": _audit,
 }
 
 
@@ -236,6 +303,7 @@ async def _rounds(report: Report, url: str, tracker: Tracker, rounds: int) -> di
         await instance.warn_all()
         report.progress(f"{TIMES} times as many epics")
         await asyncio.to_thread(grow, url)
+        await steer(instance, url)
         login = await _bytes(instance, "/login")
         await instance.sign_in()
         id, key = await instance.first_unaligned()

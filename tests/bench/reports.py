@@ -33,8 +33,12 @@ CRITERIA = [
     {"key": "EASE", "title": "Little work", "weight": 1},
 ]
 ATTENDEES = [{"name": "coo", "side": "business"}, {"name": "cto", "side": "it"}]
-# Half of the epics have dates, a third points, a tenth are finished, a tenth scored, some are on the way.
+# A tenth of the epics are initiatives, each with nine below it. Half have dates, a third points, a tenth are
+# scored, some are on the way.
 _STEER = """
+    UPDATE epics SET parent_key = above.key, parent_remote_id = above.remote_id, parent_title = above.title
+        FROM epics AS above
+        WHERE epics.id % 10 <> 0 AND above.id = epics.id - epics.id % 10 AND above.tracker = epics.tracker;
     UPDATE epics SET starts_on = CURRENT_DATE - id::int % 90, due_on = CURRENT_DATE + id::int % 120 - 20
         WHERE id % 2 = 0;
     UPDATE epics SET points = id % 13 WHERE id % 3 = 0;
@@ -47,7 +51,17 @@ _STEER = """
     INSERT INTO value_estimates (epic_id, kind, amount, currency, estimated_by, at)
         SELECT id, 'planned', id % 1000, 'EUR', 'cfo', now() FROM epics WHERE id % 20 = 0;
     INSERT INTO epic_stages (epic_id, stage, entered_at)
-        SELECT id, 'idea', now() FROM epics WHERE id % 50 = 0
+        SELECT id, 'idea', now() FROM epics WHERE id % 50 = 0;
+    INSERT INTO conflicts (epic_id, technical, business, raised_by, raised_at)
+        SELECT id, 'The old system holds two more years.', 'The shop opens in spring.', 'lead',
+            now() - id % 60 * interval '1 day'
+        FROM epics WHERE id % 1000 = 0;
+    INSERT INTO decisions (epic_id, epic_source, epic_key, epic_title, decision, reason, decided_by,
+            recorded_by, decided_at, effects)
+        SELECT epics.id, sources.name, epics.key, epics.title, 'keep', 'It pays for itself.',
+            '[{"name": "coo", "side": "business"}, {"name": "cto", "side": "it"}]', 'lead', now(),
+            '{"says": ["nothing changed"]}'
+        FROM epics JOIN sources ON sources.id = epics.source_id WHERE epics.id % 500 = 0
 """
 
 
@@ -74,14 +88,8 @@ async def _rounds(
         await instance.set_up(tracker)
         await instance.sync("full")
         report.progress(f"{TIMES} times as many epics, and what a committee keeps of them")
-        await instance.send("PUT", "/criteria", CRITERIA)
         await asyncio.to_thread(grow, url)
-        with psycopg.connect(url, autocommit=True) as rows:
-            for statement in _STEER.split(";"):
-                await asyncio.to_thread(rows.execute, statement)
-            await asyncio.to_thread(rows.execute, "VACUUM ANALYZE")
-        report.progress("a review is opened, and all of it frozen")
-        await _open_review(instance)
+        await steer(instance, url)
         with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
             for number in range(rounds + 1):
                 report.progress(f"reports, round {number} of {rounds}")
@@ -95,7 +103,13 @@ async def _rounds(
     return times
 
 
-async def _open_review(instance: Northing) -> None:
+async def steer(instance: Northing, url: str) -> None:
+    """Agree on criteria, store what a committee keeps of all epics, and open a review."""
+    await instance.send("PUT", "/criteria", CRITERIA)
+    with psycopg.connect(url, autocommit=True) as rows:
+        for statement in _STEER.split(";"):
+            await asyncio.to_thread(rows.execute, statement)
+        await asyncio.to_thread(rows.execute, "VACUUM ANALYZE")
     now = datetime.now(UTC)
     body = {"cycle": goals(now).cycle["key"], "held_on": now.date().isoformat(), "attendees": ATTENDEES}
     await instance.send("POST", "/reviews", body)
