@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-INITIATIVES = {"labels": ["initiative"]}
+INITIATIVES: Json = {"types": [], "labels": ["initiative"]}
 ATTENDEES: list[Json] = [
     {"name": "coo", "side": "business"},
     {"name": "cfo", "side": "business"},
