@@ -16,8 +16,8 @@ pay = partial(Epic, "PAY")
 service = partial(Epic, "HELP")
 
 SHOP = (
-    shop("One-page checkout", DOING, "web initiative", "dev-lead", 120, 1, "Fewer steps, fewer lost baskets.", "KR-1",
-         "checkout"),
+    shop("One-page checkout", DOING, "web initiative", "dev-lead", 120, 1,
+         "Fewer steps, fewer lost baskets.", "KR-1", "checkout"),
     shop("Guest checkout without an account", REVIEW, "web", "dev-lead", 95, 3, "", "KR-1", "checkout"),
     shop("Search that forgives typing errors", DOING, "web search initiative", "search-lead", 80, 2,
          "One in six searches finds nothing.", "KR-1", "search"),
@@ -40,7 +40,8 @@ SHOP = (
 )  # fmt: skip
 
 CORE = (
-    core("Move nightly jobs to spare capacity", DOING, "finops initiative", "platform-lead", 130, 2, "", "KR-4", "jobs"),
+    core("Move nightly jobs to spare capacity", DOING, "finops initiative", "platform-lead", 130, 2, "",
+         "KR-4", "jobs"),
     core("Archive orders older than two years", TODO, "cost data", "data-lead", 88, 15, "", "KR-4", "data"),
     core("Right-size the recommendation cluster", REVIEW, "finops-compute", "platform-lead", 45, 3, "",
          "KR-4", "compute"),
@@ -64,7 +65,8 @@ PAY = (
     pay("Retry failed card payments", DOING, "payments", "pay-lead", 77, 1, "", "KR-3"),
     pay("Second acquirer for card payments", REVIEW, "payments initiative", "pay-lead", 112, 2, "", "KR-3"),
     pay("3-D Secure only where the bank insists", DOING, "payments", "pay-lead", 58, 4, "", "KR-3"),
-    pay("Refunds without a person in between", DOING, "backoffice initiative", "pay-lead", 101, 3, "", "KR-5"),
+    pay("Refunds without a person in between", DOING, "backoffice initiative", "pay-lead", 101, 3, "",
+        "KR-5"),
     pay("Stored payment methods by network token", TODO, "payments", "", 30, 7, "", "KR-3"),
     pay("Invoices in the new national format", TODO, "legal initiative", "finance-lead", 36, 10,
          "The date is set by law.\nKey-Result: KR-99", ""),
