@@ -44,7 +44,8 @@ from app.api.review_models import (
 from app.api.runs import RowId
 from mappings.governance import reviews as operations
 from mappings.governance.agenda import MITIGATION_ASKED
-from mappings.governance.pack import Pack, pack_csv, pack_markdown
+from mappings.governance.pack import Pack, pack_markdown
+from mappings.governance.pack_csv import pack_csv
 from mappings.governance.pack_html import PACK_POLICY, pack_html
 from mappings.governance.review_views import (
     ReviewInFull,
