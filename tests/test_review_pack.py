@@ -26,7 +26,6 @@ from mappings.governance.pack import (
     PackItem,
     change_lines,
     decision_words,
-    pack_csv,
     pack_markdown,
     plain_text,
 )
