@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
+# Of the way, between what is on track and what is at risk.
+NOTICEABLY_BEHIND = 0.1
 NO_MITIGATION = "No mitigation yet."
 NOT_DEALT_WITH = "not dealt with"
 SIDE_NAMES = {"business": "the business", "it": "IT", "partner": "partners"}
@@ -27,8 +29,8 @@ KINDS = {
     "conflict": "Conflict",
     "findings": "Open findings",
     "closed-goal": "Closed goal",
-    "to-sign": "Measures",
-    "value": "Value",
+    "to-sign": "To sign",
+    "value": "To answer",
     "waiver": "Waiver ends",
     "decision": "Date has come",
     "pilot": "Pilot is over",
@@ -219,11 +221,22 @@ def state_words(facts: Mapping[str, Any]) -> str:
         return str(facts["state"]) if facts["state"] not in ("active", "draft") else "over"
     if facts["not_measured"] is not None:
         return "not measured"
-    return "no figure yet" if facts["checked_in_at"] is None else "on track"
+    if facts["checked_in_at"] is None:
+        return "no figure yet"
+    behind = (facts["steady"] or 0) - (facts["progress"] or 0)
+    return "behind" if behind > NOTICEABLY_BEHIND else "on track"
 
 
 # What joins a decision to the key result that it names.
 _EXTRA = {"remap": " to", "pilot": ", measured by", "scale": ", measured by"}
+
+
+def owner_words(facts: Mapping[str, Any]) -> str | None:
+    """What the owner says of the figure, or that nothing is said of a live one."""
+    owner = facts["owner"] or "no owner"
+    if facts["note"]:
+        return f"“{' '.join(facts['note'].split())}” ({owner})"
+    return f"No sentence with the latest figure ({owner})." if facts["live"] else None
 
 
 def decision_words(one: PackDecision) -> str:
@@ -351,9 +364,8 @@ def _md_goals(pack: Pack) -> Iterator[str]:
             yield f"| {' | '.join(plain_text(cell) for cell in cells)} |"
         yield ""
         for one in key_results:
-            if one["facts"]["note"]:
-                by = one["facts"]["owner"] or "no owner"
-                yield f"- {plain_text(one['key'])}: “{plain_text(one['facts']['note'])}” ({plain_text(by)})"
+            if (words := owner_words(one["facts"])) is not None:
+                yield f"- {plain_text(one['key'])}: {plain_text(words)}"
         yield ""
 
 

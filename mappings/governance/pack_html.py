@@ -21,6 +21,7 @@ from mappings.governance.pack import (
     moved_progress,
     number_words,
     objective_words,
+    owner_words,
     people_lines,
     people_words,
     share_words,
@@ -152,11 +153,10 @@ def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
         _progress(facts, moved),
         f"{escape(confidence)}<br><span{css}>{escape(state)}</span>",
     )
-    note = facts["note"]
-    yield f"<tr{' class=with' if note else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    if note:
-        owner = facts["owner"] or "no owner"
-        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">“{escape(note)}” ({escape(owner)})</td></tr>'
+    words = owner_words(facts)
+    yield f"<tr{' class=with' if words else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    if words:
+        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">{escape(words)}</td></tr>'
 
 
 def _progress(facts: Mapping[str, Any], moved: str | None) -> str:

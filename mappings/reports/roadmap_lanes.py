@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from mappings.goals.tree import in_order
 from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.policy.durations import last_day
 from mappings.reports.roadmap_bars import Remark, bar_of, day_words
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
 from mappings.reports.roadmap_rows import keys_of_goals, load_details
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.goals.board import GoalOnBoard
@@ -150,7 +150,8 @@ def _reasons(details: EpicDetails, closed: Sequence[str], today: date) -> Iterat
     row = details.row
     if row.set_aside is not None:
         words = "stopped" if row.set_aside == "stop" else "deferred"
-        until = f" until {day_words(row.set_aside_until.date(), today)}" if row.set_aside_until else ""
+        last = row.set_aside_until and date.fromisoformat(last_day(row.set_aside_until))
+        until = f" until {day_words(last, today)}" if last else ""
         yield Remark(f"{words} by a decision{until}")
     if details.disputed:
         yield Remark("disputed", warn=True)
