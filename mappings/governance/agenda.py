@@ -202,16 +202,11 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
     counted = coverage["total"] - coverage["exempt"] - coverage["waived"]
     found = [f"{percent(rate)}: {coverage['aligned']:,} of {counted:,} open epics serve a live key result."]
     if counted < coverage["total"]:
-        parts = [
-            f"{coverage[name]:,} {words}"
-            for name, words in (("waived", "waived"), ("exempt", "exempt or set aside"))
-            if coverage[name]
-        ]
-        found.append(f"Of all {coverage['total']:,}, {' and '.join(parts)} are not counted.")
+        left = f"{coverage['total'] - counted:,} of all {coverage['total']:,}"
+        found.append(f"Not counted: {left}, which are waived, exempt or set aside.")
     if steered is not None:
-        found.append(
-            f"{percent(steered)} of the {coverage['aligned']:,} serve one that is measured, agreed and has moved."
-        )
+        of = f"{percent(steered)} of the {coverage['aligned']:,}"
+        found.append(f"{of} serve one that is measured, agreed and has moved.")
     before = None if changes is None else changes["coverage"]["rate"]["before"]
     if changes is not None and before is not None:
         points = whole_percent(rate) - whole_percent(before)
