@@ -64,7 +64,9 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
     company.session.add(EpicStageRow(epic_id=late.id, stage="pilot", due=TODAY, entered_at=NOW))
     company.session.add(EpicValueRow(epic_id=below.id, answer="More orders a visit", driver="growth"))
     stop = {"alignment": "exempt", "set_aside": "defer"}
-    await company.epic("SHOP-4", **stop, set_aside_until=NOW + timedelta(days=30))
+    # An exclusive end: the last day is the one before.
+    until = NOW.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=31)
+    await company.epic("SHOP-4", **stop, set_aside_until=until)
     was = {"due_on": TODAY - timedelta(days=20), "key_results": ["KR-1", "KR-2"]}
     await company.review(NOW - timedelta(days=20), late, SHOP1=was)
     await company.session.commit()
