@@ -37,7 +37,7 @@ OF_COMMITTEES = [
     for mapper in Base.registry.mappers
     if mapper.class_.__module__ in ("mappings.tables.governance", "mappings.tables.reports")
 ]
-# Months are frozen, and days are kept, after they ended.
+# Months are frozen after they ended, and a day is counted by a sweep.
 MADE_LATER = {"allocation_months", "allocation_rows", "coverage_days"}
 Until = Callable[[str], Awaitable[CompanyState | None]]
 
@@ -104,7 +104,7 @@ async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
     assert all(is_loopback(source["base_url"]) for source in sources)
     for table in OF_COMMITTEES:
         counted = await all_of(runtime, f"SELECT count(*) FROM {table}")
-        assert (counted > [(0,)]) == (table not in MADE_LATER), table
+        assert counted > [(0,)] or table in MADE_LATER, table
     held = (await send(api, "GET", "/notices?state=held"))["items"]
     assert [notice["reason"] for notice in held] == ["guard"] * 5
     states = {one["state"] for one in (await send(api, "GET", "/findings?about=epic&limit=500"))["items"]}
