@@ -22,9 +22,16 @@ from mappings.governance.agenda import (
     Some,
     make_agenda,
 )
-from mappings.governance.pack import PackItem, pack_csv, pack_markdown, plain_text
+from mappings.governance.pack import (
+    PackItem,
+    change_lines,
+    decision_words,
+    pack_markdown,
+    plain_text,
+)
+from mappings.governance.pack_csv import pack_csv
 from mappings.governance.pack_html import pack_html
-from tests.support.packs import COVERAGE, a_pack, agenda_facts, figures
+from tests.support.packs import CHANGES, COVERAGE, a_pack, agenda_facts, figures
 from tests.support.snapshots import assert_snapshot
 
 HOSTILE = [
@@ -130,6 +137,33 @@ def test_a_missing_mitigation_is_said_in_each_format() -> None:
         text = make(a_pack())
         assert text.count("No mitigation yet.") == 1, make
         assert "Mitigation: Two people move over from the shop." in text, make
+
+
+def test_a_confidential_goal_is_named_at_the_top() -> None:
+    """The file leaves the pages behind the login."""
+    ((objective, key_results),) = a_pack().objectives
+    hidden = a_pack(objectives=[({**objective, "visibility": "confidential"}, key_results)])
+    for make in (pack_markdown, pack_html):
+        line = "O-1 is confidential: keep this pack within the committee."
+        assert line in make(hidden), make
+        assert line not in make(a_pack()), make
+
+
+def test_what_moved_begins_with_the_numbers() -> None:
+    assert change_lines(a_pack())[0] == "KR-1 is at 60% of its way, from 40%."
+    due = {"count": 3, "later": 0, "earlier": 0, "gained": 2, "lost": 1, "epics": []}
+    moved = change_lines(a_pack(changes=CHANGES | {"due": due}))
+    assert "The due day of 3 epics moved: 2 set for the first time, 1 taken away." in moved
+
+
+def test_a_decision_says_what_its_key_result_is_for() -> None:
+    taken = a_pack().decisions[0]
+    cases = {
+        "remap": "Remap SHOP-1 to KR-4 until 15 Jan 2027",
+        "pilot": "Pilot SHOP-1, measured by KR-4, until 15 Jan 2027",
+    }
+    for what, words in cases.items():
+        assert decision_words(replace(taken, what=what, about="SHOP-1", extra="KR-4")) == words
 
 
 def test_of_a_closed_review_open_lines_were_not_dealt_with() -> None:

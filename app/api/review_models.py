@@ -184,6 +184,9 @@ class FrozenObjective(BaseModel):
     sponsor: str | None = Field(description="The person that wants it and pays for it.")
     weight: float = Field(description="How much it counts, compared with others.")
     state: str = Field(description="Its state.")
+    visibility: str | None = Field(
+        None, description="Who could see it; null in reviews of before it was kept."
+    )
     progress: float | None = Field(description="The mean of its measured key results, 0..1.")
     key_results: list[FrozenKeyResult] = Field(description="Its key results.")
 

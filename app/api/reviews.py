@@ -48,7 +48,8 @@ from app.runtime import Runtime
 from mappings.governance import reviews as operations
 from mappings.governance.agenda import asks_mitigation
 from mappings.governance.decision_log import goal_decided
-from mappings.governance.pack import Pack, pack_csv, pack_markdown
+from mappings.governance.pack import Pack, pack_markdown
+from mappings.governance.pack_csv import pack_csv
 from mappings.governance.pack_html import PACK_POLICY, pack_html
 from mappings.governance.review_views import (
     ReviewInFull,

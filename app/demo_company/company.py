@@ -15,6 +15,7 @@ from app.demo_company.client import Api, DemoFailed, synced_sentence
 from app.demo_company.ticket import github_person, jira_person
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
 from connectors.sandbox.company.answers import BY_HAND, FIRST_LIVE, GITHUB_PER_RUN, Answer, other_answers
+from connectors.sandbox.company.committee import INITIATIVES
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
@@ -147,8 +148,9 @@ async def set_up(
 
 def policy_scopes() -> list[Json]:
     """By default an epic has five working days of grace, and epics older than the connection get no comment.
-    Both are set aside for these two sources alone."""
-    return [{"source": name, "grace": "PT0S", "since": None} for name in SOURCES]
+    Both are set aside for these two sources alone, whose initiatives have a label."""
+    scope = {"grace": "PT0S", "since": None, "initiatives": INITIATIVES}
+    return [{"source": name, **scope} for name in SOURCES]
 
 
 def webhook_url_of(source: Json) -> str:

@@ -11,12 +11,13 @@ from fastapi.responses import Response
 
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.report_audit import get_audit
-from app.web.epic_rows import page_of_epic, person_of
+from app.web.epic_rows import page_of_epic
 from app.web.forms import wrong_fields
 from app.web.page import page
 from app.web.router import needs
 from mappings.errors import Invalid
 from mappings.goals.board import load_cycles
+from mappings.governance.agenda import person_of
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE, AuditReport, audit_report
 from mappings.reports.audit_signs import BY_NAME, SIGNS, AuditInitiative, SeenSign
 from mappings.reports.audit_text import aside, planned, steered_words, summary

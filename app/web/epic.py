@@ -28,7 +28,7 @@ from app.web.epic_changes import (
     decide,
     link_selected,
 )
-from app.web.epic_rows import finding_shown, page_of_epic, person_of
+from app.web.epic_rows import finding_shown, page_of_epic
 from app.web.epic_steering import ACTS, Refused, change_steering, load_steering
 from app.web.forms import wrong_fields
 from app.web.page import done, page
@@ -39,6 +39,7 @@ from mappings.errors import Conflict, Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.load import load_records
 from mappings.goals.key_results import KeyResult, is_live
+from mappings.governance.agenda import person_of
 from mappings.links.reversal import unlink_all
 from mappings.lists.epic_history import epic_history
 from mappings.lookups import epic_at, source_at

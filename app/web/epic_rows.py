@@ -19,6 +19,7 @@ from mappings.evaluation.explain import Reason, explain_briefly
 from mappings.evaluation.findings import shown_row
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
+from mappings.governance.agenda import person_of
 from mappings.governance.value import UNANSWERED, ValueOfEpic
 from mappings.suggestions.cache import suggest_for
 from mappings.suggestions.load import EVERYTHING
@@ -161,8 +162,3 @@ def _words_of(notice: Any) -> str:
     if notice.state in ("posted", "resolved", "withdrawn"):
         return day_words(notice.updated_at)
     return run
-
-
-def person_of(by: str) -> str:
-    """Who gave a command, without where: of `acme-jira: dev-lead on SHOP-12` the name alone."""
-    return by.partition(": ")[2].rpartition(" on ")[0] or by

@@ -15,7 +15,7 @@ from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.decision_lines import decided_words, decision_lines, decision_step, take_decision_back
-from app.web.epic_rows import page_of_epic, person_of
+from app.web.epic_rows import page_of_epic
 from app.web.goal_forms import Filled
 from app.web.goal_words import progress_words
 from app.web.page import done, page
@@ -33,6 +33,7 @@ from app.web.review_facts import (
 from app.web.review_forms import DECISION, KINDS, NEEDED, decision_id, refused, typed_day
 from app.web.router import Form, FormDep, check_may, needs, redirect
 from mappings.errors import DomainError, Invalid, NotFound
+from mappings.governance.agenda import person_of
 from mappings.governance.decisions import ON_GOALS, record_decision
 from mappings.governance.review_views import in_full
 from mappings.governance.reviews import ItemState, load_review, review_items, set_item

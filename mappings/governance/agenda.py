@@ -181,7 +181,7 @@ def _lines(
     more = Line(
         kind=kind,
         title=f"{left:,} more {what}",
-        detail="The list has them all.",
+        detail="Northing lists them all.",
         about=rest,
         facts={"count": left},
     )
@@ -208,8 +208,12 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
         return "No open epic counts yet."
     counted = coverage["total"] - coverage["exempt"] - coverage["waived"]
     found = [f"{percent(rate)}: {coverage['aligned']:,} of {counted:,} open epics serve a live key result."]
+    if counted < coverage["total"]:
+        left = f"{coverage['total'] - counted:,} of all {coverage['total']:,}"
+        found.append(f"Not counted: {left}, which are waived, exempt or set aside.")
     if steered is not None:
-        found.append(f"{percent(steered)} of these serve one that is measured, agreed and has moved.")
+        of = f"{percent(steered)} of the {coverage['aligned']:,}"
+        found.append(f"{of} serve one that is measured, agreed and has moved.")
     before = None if changes is None else changes["coverage"]["rate"]["before"]
     if changes is not None and before is not None:
         points = whole_percent(rate) - whole_percent(before)
@@ -290,10 +294,11 @@ def _named(names: Sequence[str], of: int | None = None) -> str:
 
 def _closed_goal(one: ClosedGoalFact) -> Line:
     epics = "1 open epic serves" if one.epics == 1 else f"{one.epics:,} open epics serve"
+    closed = one.state if one.state not in ("active", "draft") else "over"
     return Line(
         kind="closed-goal",
         title=one.title,
-        detail=f"{one.key} no longer counts, and {epics} no other.",
+        detail=f"{one.key} is {closed}, and {epics} nothing else.",
         about={
             "key_result": one.key,
             "list": "epics",
@@ -330,11 +335,18 @@ def _day(words: str, one: EpicFact) -> str:
     return words if one.day is None else f"{words} {day_words(one.day)}"
 
 
+def person_of(by: str) -> str:
+    """Who gave a command, without where: of `acme-jira: dev-lead on SHOP-12` the name alone."""
+    return by.partition(": ")[2].rpartition(" on ")[0] or by
+
+
 def _dispute(one: EpicFact) -> Line:
     words = f"“{shortened(one.words)}”" if one.words else "No reason was given."
-    by = f" {one.by}" if one.by else ""
-    at = f", {day_words(one.at)}" if one.at is not None else ""
-    return _of_epic("dispute", one, f"{words}{by}{at}")
+    signed = [person_of(one.by)] if one.by else []
+    if one.at is not None:
+        signed.append(day_words(one.at))
+    said = f" {', '.join(signed)}." if signed else ""
+    return _of_epic("dispute", one, f"{words}{said}")
 
 
 def _conflict(one: ConflictFact) -> Line:

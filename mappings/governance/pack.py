@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mappings.files.write import csv_rows
 from mappings.governance.agenda import MITIGATION_ASKED, coverage_words
 from mappings.words import day_words, number_words, percent
 
@@ -20,16 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
+# Of the way, between what is on track and what is at risk.
+NOTICEABLY_BEHIND = 0.1
 NO_MITIGATION = "No mitigation yet."
 NOT_DEALT_WITH = "not dealt with"
 SIDE_NAMES = {"business": "the business", "it": "IT", "partner": "partners"}
+OF_SIDES = {"business": "business", "it": "IT", "partner": "partner"}
 KINDS = {
     "dispute": "Dispute",
     "conflict": "Conflict",
     "findings": "Open findings",
     "closed-goal": "Closed goal",
-    "to-sign": "Measures",
-    "value": "Value",
+    "to-sign": "To sign",
+    "value": "To answer",
     "waiver": "Waiver ends",
     "decision": "Date has come",
     "pilot": "Pilot is over",
@@ -111,6 +113,13 @@ def facts_line(pack: Pack) -> str:
     )
 
 
+def confidential_line(pack: Pack) -> str | None:
+    """Which goals of the pack are confidential; None where none is."""
+    keys = [one["key"] for one, _ in pack.objectives if one.get("visibility") == "confidential"]
+    what = f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'}"
+    return f"{what} confidential: keep this pack within the committee." if keys else None
+
+
 def people_lines(pack: Pack) -> list[str]:
     """Who came from which side, and which side was missing."""
     found = []
@@ -129,8 +138,8 @@ def change_lines(pack: Pack) -> list[str]:
     """What moved since the review before, in sentences; of nothing none."""
     changes = pack.changes
     if changes is None:
-        return ["This is the first review, so nothing can have moved since one."]
-    found = []
+        return ["This is the first review. The next one says what moved since."]
+    found = _moved_figures(pack)
     if changes["alignment"]["count"]:
         ways = [
             f"{one['epics']:,} from {one['before'] or 'not evaluated'} to {one['after'] or 'not evaluated'}"
@@ -144,18 +153,32 @@ def change_lines(pack: Pack) -> list[str]:
             for name, words in (
                 ("later", "later"),
                 ("earlier", "earlier"),
-                ("gained", "have one now"),
-                ("lost", "lost it"),
+                ("gained", "set for the first time"),
+                ("lost", "taken away"),
             )
             if due[name]
         ]
         found.append(f"The due day of {_epics(due['count'])} moved: {', '.join(ways)}.")
     if changes["new"] or changes["left"]:
-        found.append(f"{_epics(changes['new'])} came, {changes['left']:,} left.")
-    for kind, words in (("new_key_results", "New"), ("gone_key_results", "No longer here")):
+        found.append(
+            f"{_epics(changes['new'])} new in the open work; {changes['left']:,} finished or gone from it."
+        )
+    for kind, words in (
+        ("new_key_results", "New key results"),
+        ("gone_key_results", "Key results no longer here"),
+    ):
         if changes[kind]:
             found.append(f"{words}: {', '.join(changes[kind])}.")
-    return found or ["Neither alignment nor due days moved."]
+    return found or ["Neither a key result nor alignment nor a due day moved."]
+
+
+def _moved_figures(pack: Pack) -> list[str]:
+    """How far each key result is whose progress moved, in one sentence."""
+    moved = moved_progress(pack)
+    keys = [one["key"] for _, of in pack.objectives for one in of if one["key"] in moved]
+    after = {one["key"]: one["facts"]["progress"] for _, of in pack.objectives for one in of}
+    ways = [f"{key} is at {percent(after[key])} of its way, {moved[key]}" for key in keys]
+    return [f"{'; '.join(ways)}."] if ways else []
 
 
 def _epics(count: int) -> str:
@@ -191,15 +214,49 @@ def state_words(facts: Mapping[str, Any]) -> str:
         return str(facts["state"]) if facts["state"] not in ("active", "draft") else "over"
     if facts["not_measured"] is not None:
         return "not measured"
-    return "no figure yet" if facts["checked_in_at"] is None else "on track"
+    if facts["checked_in_at"] is None:
+        return "no figure yet"
+    behind = (facts["steady"] or 0) - (facts["progress"] or 0)
+    return "behind" if behind > NOTICEABLY_BEHIND else "on track"
+
+
+# What joins a decision to the key result that it names.
+_EXTRA = {"remap": " to", "pilot": ", measured by", "scale": ", measured by"}
+
+
+def owner_words(facts: Mapping[str, Any]) -> str | None:
+    """What the owner says of the figure, or that nothing is said of a live one."""
+    owner = facts["owner"] or "no owner"
+    if facts["note"]:
+        return f"“{' '.join(facts['note'].split())}” ({owner})"
+    return f"No sentence with the latest figure ({owner})." if facts["live"] else None
 
 
 def decision_words(one: PackDecision) -> str:
     """`Defer SHOP-8 until 2027-01-15`."""
-    extra = f", {one.extra}" if one.extra else ""
-    until = f" until {day_words(one.by)}" if one.by is not None else ""
+    extra = f"{_EXTRA.get(one.what, ',')} {one.extra}" if one.extra else ""
+    until = f"{',' if extra.startswith(',') else ''} until {day_words(one.by)}" if one.by is not None else ""
     undone = " (undone)" if one.undone else ""
     return f"{_capital(one.what)} {one.about}{extra}{until}{undone}"
+
+
+def people_words(people: Sequence[Mapping[str, Any]]) -> str:
+    """`Ann Lee (business), cto (IT)`."""
+    return ", ".join(f"{person['name']} ({OF_SIDES[person['side']]})" for person in people)
+
+
+def objective_words(objective: Mapping[str, Any]) -> str:
+    """`Driver: growth. Owner: ann. Sponsor: coo.`"""
+    named = [
+        f"{label}: {objective[member]}"
+        for label, member in (("Driver", "driver"), ("Owner", "owner"), ("Sponsor", "sponsor"))
+        if objective[member]
+    ]
+    if not objective["sponsor"]:
+        named.append("No sponsor")
+    if objective.get("visibility") == "confidential":
+        named.append("Confidential")
+    return ". ".join(named) + "."
 
 
 def item_words(one: PackItem) -> str:
@@ -258,6 +315,9 @@ def _md_head(pack: Pack) -> Iterator[str]:
     yield ""
     yield plain_text(facts_line(pack))
     yield ""
+    if (confidential := confidential_line(pack)) is not None:
+        yield f"**{plain_text(confidential)}**"
+        yield ""
     yield from (f"- {plain_text(line)}" for line in people_lines(pack))
     yield ""
     yield "## Coverage"
@@ -278,7 +338,9 @@ def _md_goals(pack: Pack) -> Iterator[str]:
     for objective, key_results in pack.objectives:
         yield f"## {plain_text(objective['key'])}: {plain_text(objective['title'])}"
         yield ""
-        yield "| key result | value | progress | steady | confidence | |"
+        yield plain_text(objective_words(objective))
+        yield ""
+        yield "| key result | value | progress | steady pace | confidence | state |"
         yield "|---|---|---|---|---|---|"
         for one in key_results:
             facts = one["facts"]
@@ -294,9 +356,8 @@ def _md_goals(pack: Pack) -> Iterator[str]:
             yield f"| {' | '.join(plain_text(cell) for cell in cells)} |"
         yield ""
         for one in key_results:
-            if one["facts"]["note"]:
-                by = one["facts"]["owner"] or "no owner"
-                yield f"- {plain_text(one['key'])}: “{plain_text(one['facts']['note'])}” ({plain_text(by)})"
+            if (words := owner_words(one["facts"])) is not None:
+                yield f"- {plain_text(one['key'])}: {plain_text(words)}"
         yield ""
 
 
@@ -335,7 +396,7 @@ def _md_log(pack: Pack) -> Iterator[str]:
     if not pack.decisions:
         yield "Nothing was decided." if pack.closed else "Nothing is decided yet."
     for one in pack.decisions:
-        people = ", ".join(f"{person['name']} ({person['side']})" for person in one.people)
+        people = people_words(one.people)
         title = f" {plain_text(one.title)}" if one.title else ""
         what = f"**{plain_text(decision_words(one))}**{title}"
         yield f"- {what}: {plain_text(one.reason)} By {plain_text(people)}."
@@ -343,76 +404,3 @@ def _md_log(pack: Pack) -> Iterator[str]:
 
 
 _MD_PARTS = (_md_head, _md_goals, _md_moved, _md_agenda, _md_risks, _md_log)
-
-
-# --- CSV ---------------------------------------------------------------------------------------
-
-CSV_COLUMNS = (
-    *("row", "review", "cycle", "held_on", "key", "title", "objective", "driver", "owner", "unit"),
-    *("baseline", "target", "current", "progress", "steady", "confidence", "state", "epics"),
-    *("detail", "mitigation", "decided_by", "by", "at"),
-)
-
-
-def pack_csv(pack: Pack) -> str:
-    """A row for coverage, each objective, key result, line of the agenda and decision."""
-    return csv_rows([CSV_COLUMNS, *(_csv_row(pack, members) for members in _csv_rows(pack))])
-
-
-def _csv_row(pack: Pack, members: Mapping[str, Any]) -> list[Any]:
-    common = {"review": pack.id, "cycle": pack.cycle["key"], "held_on": pack.held_on}
-    return [_csv_cell({**common, **members}.get(name)) for name in CSV_COLUMNS]
-
-
-def _csv_cell(value: Any) -> Any:
-    return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
-
-
-def _csv_rows(pack: Pack) -> Iterator[dict[str, Any]]:
-    yield {
-        "row": "coverage",
-        "progress": pack.coverage["rate"],
-        "epics": pack.epics,
-        "detail": coverage_words(pack.coverage, pack.changes),
-        "at": pack.frozen_at,
-    }
-    for objective, key_results in pack.objectives:
-        members = ("key", "title", "driver", "owner", "progress", "state")
-        yield {"row": "objective", **{name: objective[name] for name in members}}
-        for one in key_results:
-            facts = one["facts"]
-            kept = ("owner", "unit", "baseline", "target", "current", "progress", "steady", "confidence")
-            yield {
-                "row": "key result",
-                "key": one["key"],
-                "title": one["title"],
-                "objective": one["objective"],
-                "driver": objective["driver"],
-                **{name: facts[name] for name in kept},
-                "state": state_words(facts),
-                "epics": facts["epics"],
-                "detail": facts["note"],
-                "by": facts["due"],
-                "at": facts["checked_in_at"],
-            }
-    for item in pack.items:
-        yield {
-            "row": f"agenda: {item.kind}",
-            "key": item.about.get("epic", {}).get("key") or item.about.get("key_result"),
-            "title": item.title,
-            "state": dealt_words(pack, item) or item.state,
-            "detail": item.detail,
-            "mitigation": mitigation_words(item),
-        }
-    for taken in pack.decisions:
-        yield {
-            "row": f"decision: {taken.what}",
-            "key": taken.about,
-            "title": taken.title,
-            "detail": taken.reason,
-            "objective": taken.extra,
-            "state": "undone" if taken.undone else None,
-            "decided_by": ", ".join(f"{person['name']} ({person['side']})" for person in taken.people),
-            "by": taken.by,
-            "at": taken.decided_at,
-        }

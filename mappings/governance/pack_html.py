@@ -12,20 +12,24 @@ from mappings.governance.pack import (
     PackDecision,
     PackItem,
     change_lines,
+    confidential_line,
     dealt_words,
     decision_words,
     facts_line,
     item_words,
     mitigation_words,
     moved_progress,
+    objective_words,
+    owner_words,
     people_lines,
+    people_words,
     state_words,
     value_words,
 )
 from mappings.words import number_words, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 # For the header of the answer: the file loads nothing, and only its own sheet applies.
 PACK_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -87,6 +91,8 @@ def pack_html(pack: Pack) -> str:
 def _head(pack: Pack, title: str) -> Iterator[str]:
     yield f'<div class="head"><h1>{escape(title)}</h1>'
     yield f'<p class="soft">{escape(facts_line(pack))}</p>'
+    if (confidential := confidential_line(pack)) is not None:
+        yield f'<p class="missing">{escape(confidential)}</p>'
     for line in people_lines(pack):
         css = ' class="missing"' if line.startswith("Nobody") else ""
         yield f"<p{css}>{escape(line)}</p>"
@@ -123,7 +129,7 @@ def _goals(pack: Pack) -> Iterator[str]:
     moved = moved_progress(pack)
     for objective, key_results in pack.objectives:
         yield f"<h3>{escape(objective['key'])} {escape(objective['title'])}</h3>"
-        yield f'<p class="soft">{escape(_objective_line(objective))}</p>'
+        yield f'<p class="soft">{escape(objective_words(objective))}</p>'
         yield "<table>"
         yield "<colgroup>" + "".join(f'<col width="{width}">' for _, width in _COLUMNS) + "</colgroup>"
         heads = "".join(f'<th scope="col">{name}</th>' for name, _ in _COLUMNS)
@@ -133,17 +139,6 @@ def _goals(pack: Pack) -> Iterator[str]:
             yield from _key_result(one, moved.get(one["key"]))
             yield "</tbody>"
         yield "</table>"
-
-
-def _objective_line(objective: Mapping[str, Any]) -> str:
-    named = [
-        f"{label}: {objective[member]}"
-        for label, member in (("Driver", "driver"), ("Owner", "owner"), ("Sponsor", "sponsor"))
-        if objective[member]
-    ]
-    if not objective["sponsor"]:
-        named.append("No sponsor")
-    return ". ".join(named) + "."
 
 
 def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
@@ -157,11 +152,10 @@ def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
         _progress(facts, moved),
         f"{escape(confidence)}<br><span{css}>{escape(state)}</span>",
     )
-    note = facts["note"]
-    yield f"<tr{' class=with' if note else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    if note:
-        owner = facts["owner"] or "no owner"
-        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">“{escape(note)}” ({escape(owner)})</td></tr>'
+    words = owner_words(facts)
+    yield f"<tr{' class=with' if words else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    if words:
+        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">{escape(words)}</td></tr>'
 
 
 def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
@@ -237,12 +231,8 @@ def _decided(pack: Pack) -> Iterator[str]:
 
 
 def _decision(one: PackDecision) -> str:
-    people = _people(one.people)
+    people = people_words(one.people)
     return (
         f"<td><strong>{escape(decision_words(one))}</strong><br>{escape(one.title)}</td>"
         f"<td>{escape(one.reason)}</td><td>{escape(people)}</td>"
     )
-
-
-def _people(people: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{person['name']} ({person['side']})" for person in people)

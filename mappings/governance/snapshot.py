@@ -89,7 +89,7 @@ def _heaviest_first(goals: Sequence[GoalOnBoard]) -> tuple[float, int]:
 def _objective(goals: Sequence[GoalOnBoard]) -> dict[str, Any]:
     objective, cycle = goals[0].objective, goals[0].cycle
     measured = [goal.progress for goal in goals if goal.progress is not None]
-    members = ("key", "title", "driver", "owner", "sponsor", "weight", "state")
+    members = ("key", "title", "driver", "owner", "sponsor", "weight", "state", "visibility")
     return {
         **{name: getattr(objective, name) for name in members},
         "cycle": None if cycle is None else cycle.key,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, exists, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
@@ -123,7 +123,8 @@ async def load_value(session: AsyncSession, source: str, key: str) -> tuple[Epic
 
 def is_answered() -> ColumnElement[bool]:
     """Whether the epic says how it helps the business."""
-    return EpicRow.id.in_(select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None)))
+    # Not `IN`: PostgreSQL would compare each epic with each answer where the denial of this is asked.
+    return exists().where(EpicValueRow.epic_id == EpicRow.id, EpicValueRow.answer.is_not(None))
 
 
 async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, ValueOfEpic]:

@@ -11,18 +11,19 @@ platform = partial(Epic, "acme/platform")
 docs = partial(Epic, "acme/docs")
 
 MOBILE = (
-    mobile("Reorder in two taps", OPEN, "epic orders", "mobile-lead", 90, 1,
+    mobile("Reorder in two taps", OPEN, "epic orders initiative", "mobile-lead", 90, 1,
          "The last five orders on the start screen.", "KR-2", "Autumn release"),
     mobile("Push when a watched item is back", OPEN, "epic push-messages", "mobile-lead", 72, 2, "", "KR-2",
          "Autumn release"),
     mobile("Offline basket", OPEN, "epic orders", "android-lead", 55, 3, "", "KR-2", "Autumn release"),
-    mobile("Crash-free sessions above 99.7 %", OPEN, "epic quality", "android-lead", 140, 2, "", "KR-6"),
+    mobile("Crash-free sessions above 99.7 %", OPEN, "epic quality initiative", "android-lead", 140, 2, "",
+         "KR-6"),
     mobile("Screen reader support in all lists", OPEN, "epic a11y", "ios-lead", 63, 5, "", "KR-6"),
     mobile("Start in under two seconds on old phones", OPEN, "epic quality", "ios-lead", 48, 4, "", "KR-6",
          "Autumn release"),
     mobile("Dark theme 🌙", OPEN, "epic design", "ios-lead", 35, 7,
          "The most asked-for thing in the reviews.\n\n- [x] colours\n- [ ] pictures\n", ""),
-    mobile("Augmented reality: try the sofa in your room", OPEN, "epic idea", "", 24, 11,
+    mobile("Augmented reality: try the sofa in your room", OPEN, "epic idea initiative", "", 24, 11,
          "> A slide from the strategy day.\n\nNo owner yet.", ""),
     mobile("Order tracking without calling us", OPEN, "epic", "mobile-lead", 81, 3,
          "Live position of the parcel.\n\nKey-Result: KR-7, KR-6\n", "KR-7", "Autumn release"),
@@ -38,8 +39,8 @@ PLATFORM = (
          "Nine lines in ten are never read.", ""),
     platform("Storage classes by age of data", OPEN, "epic cost", "data-lead", 105, 6, "", "KR-4",
          "Leaner platform"),
-    platform("Dependency updates every week, by machine", OPEN, "epic security", "security-lead", 86, 1, "",
-         "KR-9"),
+    platform("Dependency updates every week, by machine", OPEN, "epic security initiative", "security-lead",
+         86, 1, "", "KR-9"),
     platform("Signed images only", OPEN, "epic security", "security-lead", 59, 5, "", "KR-9"),
     platform("Shut down the old sign-on servers", OPEN, "epic kr:KR-10", "sre-lead", 190, 9,
          "Forty of forty services are off it.", "KR-10"),
@@ -54,7 +55,7 @@ PLATFORM = (
 DOCS = (
     docs("Search that finds the answer first", OPEN, "epic search", "docs-lead", 57, 2, "", "KR-8",
          "Help centre, second edition"),
-    docs("Help centre in nine languages", OPEN, "epic", "docs-lead", 92, 4, "", "KR-8",
+    docs("Help centre in nine languages", OPEN, "epic initiative", "docs-lead", 92, 4, "", "KR-8",
          "Help centre, second edition"),
     docs("Answers from support tickets become articles", OPEN, "epic", "support-lead", 46, 3,
          "Every tenth ticket is a missing article.\n\nKey-Result: KR-7\n", "KR-7"),
@@ -64,6 +65,14 @@ DOCS = (
 )  # fmt: skip
 
 EPICS = (*MOBILE, *PLATFORM, *DOCS)
+
+# Epics that are parts of another of the same repository, by title.
+PARENTS = {
+    "Start in under two seconds on old phones": "Crash-free sessions above 99.7 %",
+    "Signed images only": "Dependency updates every week, by machine",
+    "Search that finds the answer first": "Help centre in nine languages",
+    "Answers from support tickets become articles": "Help centre in nine languages",
+}
 
 # repository, title, labels, kind (issue, task of an epic, pull request), the epic's title
 SMALLER = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from typing import Any
 
-from connectors.sandbox.company.github_epics import DROPPED, EPICS, SMALLER
+from connectors.sandbox.company.github_epics import DROPPED, EPICS, PARENTS, SMALLER
 from connectors.sandbox.company.plans import GITHUB_PLANS, MILESTONES, day_text, plan_of, working_day
 from connectors.sandbox.company.work import days_before
 from connectors.sandbox.github.host import GitHubHost
@@ -46,6 +46,8 @@ def github_host(clock: Clock = utc_now) -> GitHubHost:
             **more,
         )
         by_title[epic.title] = made.key
+    for title, above in PARENTS.items():
+        host.add_sub_issue(by_title[above], host.issue(by_title[title]))
     _add_smaller_work(host, by_title, now)
     _add_comments(host, by_title)
     return host

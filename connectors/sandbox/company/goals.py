@@ -83,7 +83,19 @@ CHECK_INS: dict[str, tuple[int, tuple[tuple[float, float], ...]]] = {
     "KR-10": (1, ((12, 0.6), (20, 0.7), (31, 0.8), (36, 0.9), (40, 1.0))),
     "KR-11": (2, ((0, 0.4), (20, 0.4))),
 }
-NOTES = {"KR-3": "The second acquirer answers since Tuesday.", "KR-6": "Old phones still crash."}
+# What the owner says with the latest check-in.
+NOTES = {
+    "KR-1": "Guests buy more since the basket and the address share a page; payment follows next.",
+    "KR-2": "Half of the gain is reordering. Push messages start with the autumn release.",
+    "KR-3": "The second acquirer has answered since Tuesday; one payment in ten goes there.",
+    "KR-4": "Night jobs are cheaper already. The order service still needs its large machine.",
+    "KR-5": "Small refunds go through by themselves now; those above 200 EUR still wait for a person.",
+    "KR-6": "Old phones still crash. I expect no better rating before that is mended.",
+    "KR-8": "Articles are found more often, but only in the three languages that are done.",
+    "KR-9": "What is left needs a maintenance window, and each database has one from next week.",
+    "KR-10": "All forty are off. The servers can be switched off.",
+    "KR-11": "The books are being set up; the auditors have asked for one more month.",
+}
 
 # Who has signed how it is measured; the others are still to be signed.
 AGREEMENTS = {
