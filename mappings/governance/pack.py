@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.markup import clean
+from mappings.files.harmless import visible
 from mappings.files.write import csv_rows
 from mappings.governance.agenda import MITIGATION_ASKED, coverage_words, day_words, percent
 
@@ -248,7 +248,7 @@ _WWW = re.compile(r"(?i)\b(www)\.")
 def plain_text(text: str | None) -> str:
     """The text in one line as Markdown shows it letter by letter: no link, mention, table or HTML comes of
     it, and nothing that a terminal obeys."""
-    line = " ".join(clean(text or "").split())
+    line = " ".join(visible(text or "").split())
     line = "".join(_AS_ENTITIES.get(letter, letter) for letter in line)
     line = _SPECIAL.sub(r"\\\1", line)
     line = _ADDRESS.sub(rf"\1{_JOINER}:", line)
@@ -375,7 +375,7 @@ def _csv_row(pack: Pack, members: Mapping[str, Any]) -> list[Any]:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return visible(value)
     return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
 
 

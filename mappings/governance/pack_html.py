@@ -6,7 +6,7 @@ from __future__ import annotations
 from html import escape as escaped
 from typing import TYPE_CHECKING, Any
 
-from connectors.markup import clean
+from mappings.files.harmless import visible
 from mappings.governance.agenda import coverage_words, percent
 from mappings.governance.pack import (
     Pack,
@@ -75,7 +75,7 @@ tr{break-inside:avoid}
 
 def escape(text: str) -> str:
     """Its visible characters in one line: nothing that turns the words around it, either."""
-    return escaped(clean(text))
+    return escaped(visible(text))
 
 
 def pack_html(pack: Pack) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from connectors.markup import clean
+from mappings.files.harmless import visible
 from mappings.policy.durations import last_day
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE
 from mappings.reports.audit_signs import number
@@ -63,7 +63,7 @@ def _cells(one: AuditInitiative) -> list[Any]:
         *(one.set_aside, until, ", ".join(one.signs)),
     ]
     # A terminal shows them, too: nothing that it would obey.
-    return [clean(cell) if isinstance(cell, str) else cell for cell in cells]
+    return [visible(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def _of_goal(goal: AuditGoal) -> list[Any]:
@@ -148,7 +148,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!()@])")
 
 def plain(text: str | None) -> str:
     """A text from people as one line that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", " ".join(clean(text or "").split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(visible(text or "").split()))
 
 
 def markdown(report: AuditReport, shown: int = SHOWN_IN_TEXT) -> str:
