@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -319,6 +320,19 @@ async def test_the_table_fits_the_terminal(
     assert "Of 3 current initiatives, 2 serve a live key result, 2 say how they help" in words
     assert "-> Link each to the key result that it serves, or decide to stop it." in words
     assert ("owner, sponsor" in words) is (width == 120)
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "md"])
+async def test_no_form_steers_the_terminal_that_shows_it(
+    filled: httpx.AsyncClient, settings: Settings, capsysbinary: pytest.CaptureFixture[bytes], form: str
+) -> None:
+    answer = {"answer": "\x1b[2J It clears the \u202escreen.", "asked_of": "\x1b]0;Ann\x07"}
+    await send(filled, "PUT", "/epics/jira/SHOP-3/value", answer)
+    capsysbinary.readouterr()
+    assert await audit(settings, form, source=None, project=None, cycle=None) == 0
+    shown = capsysbinary.readouterr().out.decode()
+    assert "It clears the" in shown
+    assert not re.search("[\x1b\x07\u202e]", shown)
 
 
 async def test_the_command_writes_each_form(

@@ -231,6 +231,20 @@ async def test_of_two_changes_at_one_moment_one_is_stale(
     assert [type(one) for one in results if one is not None] == [StaleVersion]
 
 
+async def test_one_that_is_withdrawn_while_it_is_decided_is_not_found(
+    api: httpx.AsyncClient, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    await _company(api, runtime, clock)
+    await _raise(api)
+    decision = {"decision": "keep", "reason": "Agreed", "decided_by": [{"name": "Sue", "side": "it"}]}
+    async with holding(database_url) as holder:
+        await holder.hold("DELETE FROM conflicts")
+        asked = asyncio.create_task(api.post("/api/v1/conflicts/1/decisions", json=decision))
+        await holder.until_waiting(1)
+        await holder.let_go()
+        assert (await asked).status_code == 404
+
+
 async def test_one_on_a_removed_epic_waits_until_it_is_back(
     api: httpx.AsyncClient, runtime: Runtime, clock: Clock
 ) -> None:

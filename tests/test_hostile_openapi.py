@@ -26,13 +26,19 @@ KNOWN = {
     "key-results": "SELECT key FROM key_results",
     "rules": "SELECT id FROM rules",
     "links": "SELECT id FROM links",
-    "epics": "SELECT sources.name, epics.key FROM epics JOIN sources ON sources.id = epics.source_id",
+    "epics": "SELECT sources.name, replace(epics.key, '#', '%23') FROM epics"
+    " JOIN sources ON sources.id = epics.source_id",
     "suggestions": "SELECT sources.name, replace(epics.key, '#', '%23'), key_results.key FROM epics"
     " JOIN sources ON sources.id = epics.source_id CROSS JOIN key_results",
     "findings": "SELECT id FROM findings",
     "notices": "SELECT id FROM notices",
     "deliveries": "SELECT id FROM deliveries",
     "tokens": "SELECT id FROM tokens",
+    "reviews": "SELECT id FROM reviews",
+    "items": "SELECT review_id, id FROM review_items",
+    "decisions": "SELECT id FROM decisions",
+    "conflicts": "SELECT id FROM conflicts",
+    "estimates": "SELECT id FROM value_estimates",
 }
 
 
@@ -59,6 +65,8 @@ async def test_every_answer_is_one_that_the_document_tells_of(world: World, runt
 
 def _place(path: str) -> str:
     place = path.removeprefix("/api/v1").strip("/").split("/")[0]
+    if "{item_id}" in path:
+        return "items"
     return "suggestions" if "{key_result}" in path and place == "epics" else place
 
 

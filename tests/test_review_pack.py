@@ -48,6 +48,7 @@ HOSTILE = [
     "&lt;b&gt; www.evil.example",
     "mail bob@evil.example",
     "line\n\n# two\n| x |",
+    "\x1b]0;title\x07\x1b[31mred, \u202eturned\u2028",
 ]
 
 
@@ -214,6 +215,12 @@ def test_a_hostile_text_brings_no_tag_into_the_html() -> None:
     assert not {
         name for name in hostile.attributes if name.startswith("on") or name in ("style", "href", "src")
     }
+
+
+@pytest.mark.parametrize("make", [pack_markdown, pack_html, pack_csv])
+def test_nothing_in_a_pack_steers_a_terminal_or_turns_the_text(make: Any) -> None:
+    for text in HOSTILE:
+        assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e\u2028]", make(_hostile_pack(text)))
 
 
 def _tokens(markdown: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -397,6 +398,14 @@ async def test_lines_are_dealt_with_until_the_review_is_closed(
 
 
 # --- opening and closing ----------------------------------------------------------------------
+
+
+async def test_of_reviews_opened_at_one_moment_one_is_made(
+    api: httpx.AsyncClient, company: list[int]
+) -> None:
+    answers = await asyncio.gather(*(api.post("/api/v1/reviews", json=NOVEMBER) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert len((await send(api, "GET", "/reviews"))["items"]) == 1
 
 
 async def test_a_review_is_opened_once_and_closed_once(api: httpx.AsyncClient, company: list[int]) -> None:

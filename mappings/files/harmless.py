@@ -8,6 +8,7 @@ What starts with apostrophes already gets one more, so that reading takes back e
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # The full-width signs count as their usual ones in East Asian versions.
 _FORMULA = re.compile("[' ]*[=+\\-@\t\r\n＝＋－＠]")
@@ -24,3 +25,15 @@ def harmless(text: str) -> str:
 def as_written(text: str) -> str:
     """The text whose harmless form this is; any other text is itself."""
     return text[1:] if text.startswith("'") and starts_formula(text) else text
+
+
+def visible(text: str) -> str:
+    """One line without what a terminal obeys or what turns the words around it; the joiners of emoji and of
+    Persian or Indic words stay."""
+    if text.isprintable():
+        return text
+    return "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_seen(char))
+
+
+def _is_seen(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs") or char in "\u200c\u200d"

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, NotFound, check_values
 from mappings.evaluation.operations import reason_error
+from mappings.governance.conflicts import locked_conflict
 from mappings.governance.effects import (
     Applied,
     apply_to_epic,
@@ -312,8 +313,7 @@ def _end_item(session: AsyncSession, item: ReviewItemRow, now: datetime) -> dict
 
 
 async def _open_conflict(session: AsyncSession, conflict_id: int) -> ConflictRow:
-    query = select(ConflictRow).where(ConflictRow.id == conflict_id).with_for_update()
-    row = (await session.scalars(query.execution_options(populate_existing=True))).one()
+    row = await locked_conflict(session, conflict_id)
     if row.decided_at is not None:
         raise Conflict(
             f"Conflict {conflict_id} was ended by decision {row.decision_id}. Undo that to decide anew."

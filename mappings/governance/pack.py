@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mappings.files.harmless import visible
 from mappings.governance.agenda import MITIGATION_ASKED, coverage_words
 from mappings.words import day_words, number_words, percent
 
@@ -295,8 +296,8 @@ _WWW = re.compile(r"(?i)\b(www)\.")
 
 def plain_text(text: str | None) -> str:
     """The text in one line as Markdown shows it letter by letter: no link, mention, table or HTML comes of
-    it."""
-    line = " ".join((text or "").split())
+    it, and nothing that a terminal obeys."""
+    line = " ".join(visible(text or "").split())
     line = "".join(_AS_ENTITIES.get(letter, letter) for letter in line)
     line = _SPECIAL.sub(r"\\\1", line)
     line = _ADDRESS.sub(rf"\1{_JOINER}:", line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mappings.files.harmless import visible
 from mappings.files.write import csv_rows
 from mappings.governance.agenda import coverage_words
 from mappings.governance.pack import Pack, dealt_words, mitigation_words, people_words, state_words
@@ -30,6 +31,8 @@ def _csv_row(pack: Pack, members: Mapping[str, Any]) -> list[Any]:
 
 
 def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
     return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
 
 

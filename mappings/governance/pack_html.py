@@ -3,9 +3,10 @@ elsewhere, and every text escaped. Pure."""
 
 from __future__ import annotations
 
-from html import escape
+from html import escape as escaped
 from typing import TYPE_CHECKING, Any
 
+from mappings.files.harmless import visible
 from mappings.governance.agenda import coverage_words
 from mappings.governance.pack import (
     Pack,
@@ -73,6 +74,11 @@ tr{break-inside:avoid}
 .cards li{margin:.3rem 0;padding:.4rem .7rem}
 .sheet{break-before:page;border-top:0;padding-top:0;margin-top:0}}
 """
+
+
+def escape(text: str) -> str:
+    """Its visible characters in one line: nothing that turns the words around it, either."""
+    return escaped(visible(text))
 
 
 def pack_html(pack: Pack) -> str:

@@ -87,11 +87,12 @@ async def open_review(
         opened_by=actor_of(session),
     )
     session.add(row)
+    key = held.key  # what failed leaves the session without its rows
     try:
         await session.flush()
     except IntegrityError as error:  # another opening, at the same moment
         raise Conflict(
-            f"Another review of {held.key} was opened at the same moment, or the cycle was deleted; read the "
+            f"Another review of {key} was opened at the same moment, or the cycle was deleted; read the "
             "list again."
         ) from error
     key_results = await freeze_key_results(session, row, board, now)

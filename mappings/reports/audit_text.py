@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mappings.evaluation.model import SET_ASIDE_WORDS
+from mappings.files.harmless import visible
 from mappings.policy.durations import last_day
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE
 from mappings.reports.audit_signs import number
@@ -51,7 +52,7 @@ def csv_pieces(report: AuditReport) -> Iterator[str]:
 def _cells(one: AuditInitiative) -> list[Any]:
     goal = one.goal
     until = None if one.set_aside_until is None else last_day(one.set_aside_until)
-    return [
+    cells = [
         *(one.source, one.key, one.title, one.url, one.project, one.type, one.status, one.status_category),
         *(one.alignment, one.answer, one.driver, one.answered_by, one.answered_at, one.asked_of),
         *((None, None) if goal is None else (goal.key, goal.title)),
@@ -60,6 +61,8 @@ def _cells(one: AuditInitiative) -> list[Any]:
         *(one.stage, one.stage_due, one.score, one.starts_on, one.due_on, one.children, one.children_done),
         *(one.set_aside, until, ", ".join(one.signs)),
     ]
+    # A terminal shows them, too: nothing that it would obey.
+    return [visible(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def _of_goal(goal: AuditGoal) -> list[Any]:
@@ -136,7 +139,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!()@])")
 
 def plain(text: str | None) -> str:
     """A text from people as one line that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", " ".join((text or "").split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(visible(text or "").split()))
 
 
 def markdown(report: AuditReport, shown: int = SHOWN_IN_TEXT) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -196,9 +197,27 @@ async def a_company(world: World) -> None:
         assert (await world.sync(source, "full"))["state"] == "succeeded"
     for key in ("SHOP-1", "SHOP-2"):
         await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-2"})
+    await _a_committee(world)
     for name in "abc":
         body = json.dumps({"action": "edited", "issue": {"id": 1}, "repository": {"name": name}}).encode()
         headers = {"content-type": "application/json", "x-github-event": "issues"}
         signed = headers | {"x-hub-signature-256": signature(body, SECRET)}
         assert (await world.api.post("/webhooks/github", content=body, headers=signed)).status_code == 202
     await world.drain()
+
+
+async def _a_committee(world: World) -> None:
+    """An open review with a line and a decision, a conflict, criteria, scores and an estimate."""
+    people = [{"name": "Ann", "side": "business"}, {"name": "Bob", "side": "it"}]
+    review = {"cycle": "Q1", "held_on": f"{datetime.now(UTC).date()}", "attendees": people}
+    opened = (await world.send("POST", "/reviews", review))["id"]
+    await world.send("POST", f"/reviews/{opened}/items", {"title": "Any other business"})
+    for number in (1, 2):
+        epic = {"epic": {"source": "jira", "key": f"SHOP-{number}"}}
+        decision = {"decision": "keep", "reason": "It goes well", "decided_by": people}
+        await world.send("POST", f"/reviews/{opened}/decisions", epic | decision)
+        await world.send("POST", "/conflicts", epic | {"technical": "Not before March", "business": "Now"})
+        estimate = {"kind": "planned", "amount": 10, "currency": "EUR", "estimated_by": "Ann"}
+        await world.send("POST", f"/epics/jira/SHOP-{number}/estimates", estimate)
+    await world.send("PUT", "/criteria", [{"key": "VALUE", "title": "Value", "weight": 1}])
+    await world.send("PUT", "/epics/jira/SHOP-1/scores", {"VALUE": 3})
