@@ -150,7 +150,8 @@ def _reasons(details: EpicDetails, closed: Sequence[str], today: date) -> Iterat
     row = details.row
     if row.set_aside is not None:
         words = "stopped" if row.set_aside == "stop" else "deferred"
-        until = f" until {day_words(row.set_aside_until.date(), today)}" if row.set_aside_until else ""
+        last = row.set_aside_until and last_day_of(row.set_aside_until)
+        until = f" until {day_words(last, today)}" if last else ""
         yield Remark(f"{words} by a decision{until}")
     if details.disputed:
         yield Remark("disputed", warn=True)
