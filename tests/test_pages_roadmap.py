@@ -64,7 +64,8 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
     company.session.add(EpicStageRow(epic_id=late.id, stage="pilot", due=TODAY, entered_at=NOW))
     company.session.add(EpicValueRow(epic_id=below.id, answer="More orders a visit", driver="growth"))
     stop = {"alignment": "exempt", "set_aside": "defer"}
-    await company.epic("SHOP-4", **stop, set_aside_until=NOW + timedelta(days=30))
+    midnight = NOW.replace(hour=0) + timedelta(days=31)  # what ends with a day is over at the next one's begin
+    await company.epic("SHOP-4", **stop, set_aside_until=midnight)
     was = {"due_on": TODAY - timedelta(days=20), "key_results": ["KR-1", "KR-2"]}
     await company.review(NOW - timedelta(days=20), late, SHOP1=was)
     await company.session.commit()
@@ -87,6 +88,7 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
         assert words in text, words
     by_project = words_of(await visitor.get("/roadmap?by=project"))
     assert "for KR-1" in by_project
+    assert ",defer,2026-12-27," in await visitor.get("/roadmap.csv")
 
 
 async def test_what_is_asked_in_vain_is_said_and_kept(company: Company, visitor: Visitor) -> None:

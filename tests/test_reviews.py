@@ -263,6 +263,28 @@ async def test_cycles_that_overlap_have_their_own_reviews_and_see_each_others_de
         found = [(one["review"], one["decision"], one["what"]) for one in line["decided_elsewhere"]]
         assert found == expected
         assert [one["decision"] for one in shown["decisions"]] == ([] if expected else ["keep"])
+    async with runtime.sessions.begin() as session:
+        await session.execute(update(DecisionRow).values(undone_at=clock.now))
+    clock.advance(hours=1)
+    await send(api, "POST", f"/reviews/{whole['id']}/close")
+    shown = await send(api, "GET", f"/reviews/{whole['id']}")
+    assert [one["decided_elsewhere"] for one in shown["items"] if one["kind"] == "dispute"] == [[]], "undone"
+
+
+async def test_what_a_review_dealt_with_is_not_on_the_next_agenda(
+    api: httpx.AsyncClient, runtime: Runtime, clock: Clock, company: list[int]
+) -> None:
+    await _decide(runtime, clock, company[1], what="defer", by_date=date(2026, 11, 20))
+    found = []
+    for day, state in ((27, "skipped"), (28, "done"), (29, "open")):
+        clock.now = datetime(2026, 11, day, 9, tzinfo=UTC)
+        review = await send(api, "POST", "/reviews", {**NOVEMBER, "held_on": f"2026-11-{day}"}, 201)
+        lines = [one["id"] for one in review["items"] if one["kind"] == "decision"]
+        found.append(len(lines))
+        for line in lines:
+            await send(api, "PATCH", f"/reviews/{review['id']}/items/{line}", {"state": state})
+        await send(api, "POST", f"/reviews/{review['id']}/close")
+    assert found == [1, 1, 0]
 
 
 async def _decide(

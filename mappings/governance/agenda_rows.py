@@ -38,6 +38,7 @@ from mappings.tables import (
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    ReviewItemRow,
     SourceRow,
 )
 
@@ -203,8 +204,8 @@ async def _unanswered(session: AsyncSession, policy: Policy) -> Some[EpicFact]:
 
 
 async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
-    """Those whose day has come and that no later one about the same replaces. A pilot that still runs is
-    shown as such."""
+    """Those whose day has come, that no later one about the same replaces and that no review has dealt with
+    since. A pilot that still runs is shown as such."""
     later = aliased(DecisionRow)
     replaced = exists().where(
         later.id > DecisionRow.id,
@@ -214,6 +215,11 @@ async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
             later.about_key_result_id == DecisionRow.about_key_result_id,
             later.about_objective_id == DecisionRow.about_objective_id,
         ),
+    )
+    dealt_with = exists().where(
+        ReviewItemRow.kind == "decision",
+        ReviewItemRow.state == "done",
+        ReviewItemRow.about["decision"].as_integer() == DecisionRow.id,
     )
     piloted = exists().where(EpicStageRow.epic_id == DecisionRow.epic_id, EpicStageRow.stage == "pilot")
     goal = func.coalesce(KeyResultRow.key, ObjectiveRow.key)
@@ -231,7 +237,7 @@ async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
         .outerjoin(SourceRow, SourceRow.id == EpicRow.source_id)
         .outerjoin(KeyResultRow, KeyResultRow.id == DecisionRow.about_key_result_id)
         .outerjoin(ObjectiveRow, ObjectiveRow.id == DecisionRow.about_objective_id)
-        .where(DecisionRow.by_date <= held_on, DecisionRow.undone_at.is_(None), ~replaced)
+        .where(DecisionRow.by_date <= held_on, DecisionRow.undone_at.is_(None), ~replaced, ~dealt_with)
         .where(case((EpicRow.id.is_not(None), _LISTED), else_=goal.is_not(None)))
         .where(~((DecisionRow.decision == "pilot") & piloted))
         .order_by(DecisionRow.by_date, DecisionRow.id)

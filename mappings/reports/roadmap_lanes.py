@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from mappings.goals.tree import in_order
 from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.policy.durations import last_day
 from mappings.reports.roadmap_bars import Remark, bar_of, day_words
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
 from mappings.reports.roadmap_rows import keys_of_goals, load_details
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.goals.board import GoalOnBoard
@@ -150,9 +150,9 @@ def _reasons(details: EpicDetails, closed: Sequence[str], today: date) -> Iterat
     row = details.row
     if row.set_aside is not None:
         words = "stopped" if row.set_aside == "stop" else "deferred"
-        last = row.set_aside_until and last_day_of(row.set_aside_until)
-        until = f" until {day_words(last, today)}" if last else ""
-        yield Remark(f"{words} by a decision{until}")
+        until = row.set_aside_until
+        last = "" if until is None else f" until {day_words(date.fromisoformat(last_day(until)), today)}"
+        yield Remark(f"{words} by a decision{last}")
     if details.disputed:
         yield Remark("disputed", warn=True)
     if row.alignment == "unaligned" and closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mappings.policy.durations import last_day
 from mappings.reports.cells import csv_text
 from mappings.reports.roadmap_lanes import load_drawing
 from mappings.reports.roadmap_rows import open_ids
@@ -75,7 +76,7 @@ def _line(epic: EpicOnRoadmap, goal: LiveGoal | None) -> list[Any]:
         value and value.driver,
         value and value.answer,
         row.set_aside,
-        row.set_aside_until,
+        None if row.set_aside_until is None else last_day(row.set_aside_until),
         epic.details.disputed,
         ", ".join(epic.others),
         ", ".join(epic.closed),

@@ -176,6 +176,16 @@ def _bytes(value: str | bytes) -> bytes:
     return value.encode("latin-1") if isinstance(value, str) else value
 
 
+async def _steering(world: World) -> None:
+    """An open review with a decision, and a conflict."""
+    person, epic = {"name": "Ann Lee", "side": "business"}, {"source": "jira", "key": "SHOP-1"}
+    await world.send("POST", "/conflicts", {"epic": epic, "technical": "A", "business": "B"})
+    review = {"cycle": "Q1", "held_on": "2027-01-15", "attendees": [person]}
+    made = await world.send("POST", "/reviews", review)
+    decision = {"epic": epic, "decision": "keep", "reason": "Agreed", "decided_by": [person]}
+    await world.send("POST", f"/reviews/{made['id']}/decisions", decision)
+
+
 async def a_company(world: World) -> None:
     """Something of everything, on both trackers."""
     await world.no_grace()
@@ -196,6 +206,7 @@ async def a_company(world: World) -> None:
         assert (await world.sync(source, "full"))["state"] == "succeeded"
     for key in ("SHOP-1", "SHOP-2"):
         await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-2"})
+    await _steering(world)
     for name in "abc":
         body = json.dumps({"action": "edited", "issue": {"id": 1}, "repository": {"name": name}}).encode()
         headers = {"content-type": "application/json", "x-github-event": "issues"}
