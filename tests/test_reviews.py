@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psycopg
@@ -340,10 +341,12 @@ async def test_the_agenda_is_made_from_what_is_open(
             .values(set_aside="stop", set_aside_decision_id=stop, status_category="doing")
         )
         waived = await add_epic(session, source, "SHOP-5", alignment="waived")
+        snoozed = await add_epic(session, source, "SHOP-6", alignment="unaligned")
         session.add_all(
             [
                 _finding(linked, "disputed", reason="It is plumbing.", by="dev-lead"),
                 _finding(unaligned, "open"),
+                _finding(snoozed.id, "snoozed"),
                 _finding(waived.id, "waived", reason="Agreed", until=datetime(2027, 1, 1, tzinfo=UTC)),
                 EpicStageRow(epic_id=unaligned, stage="pilot", due=date(2026, 11, 26), entered_at=clock.now),
                 ConflictRow(
@@ -381,7 +384,11 @@ async def test_the_agenda_is_made_from_what_is_open(
     assert lines["decision"]["about"]["decision"] == decided != replaced
     assert lines["waiver"]["detail"] == "Its waiver ends on 31 Dec 2026. Reason: “Agreed”"
     assert lines["closed-goal"]["about"]["key_result"] == "KR-0"
-    assert lines["findings"]["facts"] == {"source": "acme", "project": "SHOP", "findings": 1}
+    assert lines["findings"]["facts"] == {"source": "acme", "project": "SHOP", "findings": 2}
+    for kind, number in (("findings", 2), ("closed-goal", 1)):
+        filters = lines[kind]["about"]["filters"]
+        listed = await send(api, "GET", f"/epics?{urlencode(filters)}")
+        assert len(listed["items"]) == number, filters
     assert [one["mitigation_asked"] for one in review["items"]][:3] == [False, True, True]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, case, exists, func, or_, select
+from sqlalchemy import Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.goals.key_results import is_live, why_not_live
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 _LISTED = EpicRow.removed_at.is_(None)
 _OPEN = EpicRow.status_category != "done"
+_UNALIGNED = and_(FindingRow.state.in_(("open", "snoozed", "disputed")), EpicRow.alignment == "unaligned")
 
 
 async def load_agenda(
@@ -128,14 +129,14 @@ def _with_last_day(one: EpicFact) -> EpicFact:
 
 
 async def _projects(session: AsyncSession) -> Some[ProjectFact]:
-    """By their open findings; epics on closed goals have a line of their own."""
+    """By their unaligned epics; those on closed goals have a line of their own."""
     number = func.count()
     query = (
         select(func.count().over(), SourceRow.name, EpicRow.project, number)
         .select_from(FindingRow)
         .join(EpicRow, EpicRow.id == FindingRow.epic_id)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(FindingRow.state == "open", FindingRow.check != "closed-goal", _LISTED, _OPEN)
+        .where(FindingRow.check == "no-key-result", _UNALIGNED, _LISTED, _OPEN)
         .group_by(SourceRow.name, EpicRow.project)
         .order_by(number.desc(), func.lower(SourceRow.name), EpicRow.project)
         .limit(LINES_OF["findings"])
@@ -151,7 +152,7 @@ async def _closed_goals(session: AsyncSession, now: datetime) -> Some[ClosedGoal
         select(LinkRow.key_result_id, number.label("epics"))
         .join(EpicRow, EpicRow.id == LinkRow.epic_id)
         .join(FindingRow, FindingRow.epic_id == EpicRow.id)
-        .where(FindingRow.check == "closed-goal", FindingRow.state.in_(("open", "disputed")), _LISTED, _OPEN)
+        .where(FindingRow.check == "closed-goal", _UNALIGNED, _LISTED, _OPEN)
         .group_by(LinkRow.key_result_id)
         .subquery()
     )
