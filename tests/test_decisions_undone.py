@@ -1,4 +1,4 @@
-"""Whatever is decided about an epic, in whatever order: undone in reverse, with syncs between, it is as it was.
+"""Whatever is decided about an epic: undone in reverse, with syncs between, everything is as it was.
 
 That holds for the ticket too."""
 

@@ -64,7 +64,7 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
     company.session.add(EpicStageRow(epic_id=late.id, stage="pilot", due=TODAY, entered_at=NOW))
     company.session.add(EpicValueRow(epic_id=below.id, answer="More orders a visit", driver="growth"))
     stop = {"alignment": "exempt", "set_aside": "defer"}
-    midnight = NOW.replace(hour=0) + timedelta(days=31)  # what ends with a day is over at the next one's begin
+    midnight = NOW.replace(hour=0) + timedelta(days=31)  # exclusive: the last day is the one before
     await company.epic("SHOP-4", **stop, set_aside_until=midnight)
     was = {"due_on": TODAY - timedelta(days=20), "key_results": ["KR-1", "KR-2"]}
     await company.review(NOW - timedelta(days=20), late, SHOP1=was)
