@@ -121,7 +121,7 @@ async def test_undone_in_reverse_everything_is_as_it_was(
             kind = dice.choice(KINDS)
             if kind == "scale" and (await committee.stage(key))["stage"] != "pilot":
                 kind = "pilot"
-            members = {
+            members: Any = {
                 "keep": dice.choice([{}, {"by": "2027-02-01"}]),
                 "remap": {"key_result": dice.choice(["KR-1", "KR-2", "KR-3"])},
                 "stop": dice.choice([{}, {"by": "2027-02-01"}]),

@@ -19,7 +19,7 @@ from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDrive
 from tests.support.world import World, epic_path
 
 YEAR = 2027
-ENDS = {"KR-1": date(YEAR, 12, 31), "KR-2": date(YEAR, 3, 31), "KR-3": None}
+ENDS: dict[str, date | None] = {"KR-1": date(YEAR, 12, 31), "KR-2": date(YEAR, 3, 31), "KR-3": None}
 OBJECTIVE = {"KR-1": "O-1", "KR-2": "O-2", "KR-3": "O-3"}
 WEIGHTS = {"O-1": 3.0, "O-2": 2.0, "O-3": 1.0}
 FINISHED = {2: 4, 3: 10, 4: 1}  # which work, by the month
@@ -262,7 +262,7 @@ class Company:
         under_way = {
             name: WEIGHTS[name]
             for key, name in OBJECTIVE.items()
-            if ENDS[key] is not None and started[name] <= today <= ENDS[key]
+            if ENDS[key] is not None and started[name] <= today <= (ENDS[key] or today)
         }
         weights = {one["objective"]: one["weight"] for one in report["by_objective"] if one["weight"]}
         whole = sum(under_way.values())
@@ -308,7 +308,12 @@ async def company(world: World, runtime: Runtime, clock: Clock) -> Company:
         body = {"key": key, "title": key, "starts": starts, "ends": ends, "review": review}
         await world.send("POST", "/cycles", body)
     for number, cycle in ((1, "Y"), (2, "H"), (3, None)):
-        body = {"key": f"O-{number}", "title": "O", "weight": WEIGHTS[f"O-{number}"], "cycle": cycle}
+        body: dict[str, Any] = {
+            "key": f"O-{number}",
+            "title": "O",
+            "weight": WEIGHTS[f"O-{number}"],
+            "cycle": cycle,
+        }
         await world.send("POST", "/objectives", body)
         goal = {"key": f"KR-{number}", "title": "More orders", "metric": METRIC}
         await world.send("POST", f"/objectives/O-{number}/key-results", goal)
