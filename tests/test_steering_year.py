@@ -308,13 +308,9 @@ async def company(world: World, runtime: Runtime, clock: Clock) -> Company:
         body = {"key": key, "title": key, "starts": starts, "ends": ends, "review": review}
         await world.send("POST", "/cycles", body)
     for number, cycle in ((1, "Y"), (2, "H"), (3, None)):
-        body: dict[str, Any] = {
-            "key": f"O-{number}",
-            "title": "O",
-            "weight": WEIGHTS[f"O-{number}"],
-            "cycle": cycle,
-        }
-        await world.send("POST", "/objectives", body)
+        name = f"O-{number}"
+        objective = {"key": name, "title": "O", "weight": WEIGHTS[name], "cycle": cycle}
+        await world.send("POST", "/objectives", objective)
         goal = {"key": f"KR-{number}", "title": "More orders", "metric": METRIC}
         await world.send("POST", f"/objectives/O-{number}/key-results", goal)
     await world.send(
