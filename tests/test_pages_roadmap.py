@@ -90,6 +90,7 @@ async def test_what_is_said_of_an_epic_stands_under_its_name(company: Company, v
     assert "stopped by a decision" not in text
     by_project = words_of(await visitor.get("/roadmap?by=project"))
     assert "for KR-1" in by_project
+    assert ",defer,2026-12-27," in await visitor.get("/roadmap.csv")
 
 
 async def test_what_is_asked_in_vain_is_said_and_kept(company: Company, visitor: Visitor) -> None:

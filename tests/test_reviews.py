@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psycopg
@@ -264,6 +265,28 @@ async def test_cycles_that_overlap_have_their_own_reviews_and_see_each_others_de
         found = [(one["review"], one["decision"], one["what"]) for one in line["decided_elsewhere"]]
         assert found == expected
         assert [one["decision"] for one in shown["decisions"]] == ([] if expected else ["keep"])
+    async with runtime.sessions.begin() as session:
+        await session.execute(update(DecisionRow).values(undone_at=clock.now))
+    clock.advance(hours=1)
+    await send(api, "POST", f"/reviews/{whole['id']}/close")
+    shown = await send(api, "GET", f"/reviews/{whole['id']}")
+    assert [one["decided_elsewhere"] for one in shown["items"] if one["kind"] == "dispute"] == [[]], "undone"
+
+
+async def test_what_a_review_dealt_with_is_not_on_the_next_agenda(
+    api: httpx.AsyncClient, runtime: Runtime, clock: Clock, company: list[int]
+) -> None:
+    await _decide(runtime, clock, company[1], what="defer", by_date=date(2026, 11, 20))
+    found = []
+    for day, state in ((27, "skipped"), (28, "done"), (29, "open")):
+        clock.now = datetime(2026, 11, day, 9, tzinfo=UTC)
+        review = await send(api, "POST", "/reviews", {**NOVEMBER, "held_on": f"2026-11-{day}"}, 201)
+        lines = [one["id"] for one in review["items"] if one["kind"] == "decision"]
+        found.append(len(lines))
+        for line in lines:
+            await send(api, "PATCH", f"/reviews/{review['id']}/items/{line}", {"state": state})
+        await send(api, "POST", f"/reviews/{review['id']}/close")
+    assert found == [1, 1, 0]
 
 
 async def _decide(
@@ -319,10 +342,12 @@ async def test_the_agenda_is_made_from_what_is_open(
             .values(set_aside="stop", set_aside_decision_id=stop, status_category="doing")
         )
         waived = await add_epic(session, source, "SHOP-5", alignment="waived")
+        snoozed = await add_epic(session, source, "SHOP-6", alignment="unaligned")
         session.add_all(
             [
                 _finding(linked, "disputed", reason="It is plumbing.", by="dev-lead"),
                 _finding(unaligned, "open"),
+                _finding(snoozed.id, "snoozed"),
                 _finding(waived.id, "waived", reason="Agreed", until=datetime(2027, 1, 1, tzinfo=UTC)),
                 EpicStageRow(epic_id=unaligned, stage="pilot", due=date(2026, 11, 26), entered_at=clock.now),
                 ConflictRow(
@@ -360,7 +385,11 @@ async def test_the_agenda_is_made_from_what_is_open(
     assert lines["decision"]["about"]["decision"] == decided != replaced
     assert lines["waiver"]["detail"] == "Its waiver ends on 31 Dec 2026. Reason: “Agreed”"
     assert lines["closed-goal"]["about"]["key_result"] == "KR-0"
-    assert lines["findings"]["facts"] == {"source": "acme", "project": "SHOP", "findings": 1}
+    assert lines["findings"]["facts"] == {"source": "acme", "project": "SHOP", "findings": 2}
+    for kind, number in (("findings", 2), ("closed-goal", 1)):
+        filters = lines[kind]["about"]["filters"]
+        listed = await send(api, "GET", f"/epics?{urlencode(filters)}")
+        assert len(listed["items"]) == number, filters
     assert [one["mitigation_asked"] for one in review["items"]][:3] == [False, True, True]
 
 

@@ -250,6 +250,7 @@ async def visit_all(api: httpx.AsyncClient, token: str) -> None:
 async def visit_pages(app: FastAPI, token: str, keep: Callable[[httpx.Response], Awaitable[None]]) -> str:
     """Every page, by somebody who signed in with this token; the value of their cookie."""
     named = {"source": "jira", "key": "SHOP-1", "name": "jira", "id": "1", "kind": "links", "signature": "x"}
+    named |= {"item_id": "1"}
     async with visiting(app) as visitor:
         await visitor.sign_in(token)
         visitor.http.event_hooks["response"] = [keep]  # of an answer before, the cookie is a part

@@ -202,13 +202,13 @@ class ItemOut(BaseModel):
     id: int = Field(description="Its id.")
     position: int = Field(description="Its place on the agenda, from 1.")
     kind: str = Field(
-        description="What of; docs/api.md lists the kinds.", examples=["at-risk", "dispute", "own"]
+        description="What of; docs/steering.md lists the kinds.", examples=["at-risk", "dispute", "own"]
     )
     title: str = Field(description="What it is about; not escaped, hostile text included.")
     detail: str = Field(description="In a sentence.")
     about: dict[str, Any] = Field(
-        description="What it names: `epic` (`source`, `key`), `key_result`, `decision`, `conflict`; or "
-        "`list`, a list of the API, with its `filters`."
+        description="What it names: `epic` (`source`, `key`), `key_result`, `goal`, `decision`, `conflict`; "
+        "or `list`, a list of the API, with its `filters`."
     )
     facts: dict[str, Any] = Field(description="Its figures when the review was opened.")
     state: ItemState = Field(description="Whether it is dealt with.")

@@ -35,6 +35,10 @@ LINES_OF: dict[str, int] = {
     "stopped": 2,
 }
 NAMED_AT_MOST = 8  # key results or epics in one sentence
+_SEEN = {
+    "alignment": "unaligned",
+    "open": "true",
+}  # of epics that a line counts, so that its list has as many
 WORDS_AT_MOST = 300  # characters of what a person wrote, in a sentence; `facts` have all of it
 
 
@@ -152,7 +156,13 @@ def make_agenda(facts: AgendaFacts) -> list[Line]:
         *_lines("dispute", facts.disputes, _dispute, "disputes", _findings(state="disputed")),
         *_lines("conflict", facts.conflicts, _conflict, "conflicts", {"list": "conflicts", "filters": {}}),
         *_lines("findings", facts.projects, _project, "projects", _findings(state="open")),
-        *_lines("closed-goal", facts.closed_goals, _closed_goal, "closed goals", _epics(check="closed-goal")),
+        *_lines(
+            "closed-goal",
+            facts.closed_goals,
+            _closed_goal,
+            "closed goals",
+            _epics(check="closed-goal", **_SEEN),
+        ),
         *_to_sign([one for one in facts.key_results if _unsigned(one)]),
         *_unanswered(facts.unanswered),
         *_lines("waiver", facts.waivers, _waiver, "waivers", _findings(state="waived")),
@@ -302,7 +312,7 @@ def _closed_goal(one: ClosedGoalFact) -> Line:
         about={
             "key_result": one.key,
             "list": "epics",
-            "filters": {"check": "closed-goal", "key_result": one.key},
+            "filters": {"check": "closed-goal", "key_result": one.key, **_SEEN},
         },
         facts={"epics": one.epics, "state": one.state},
         key_result_id=one.key_result_id,
@@ -375,7 +385,7 @@ def _project(one: ProjectFact) -> Line:
         detail=f"{epics} no key result. Source: {one.source}.",
         about={
             "list": "epics",
-            "filters": {"source": one.source, "project": one.project, "check": "no-key-result"},
+            "filters": {"source": one.source, "project": one.project, "check": "no-key-result", **_SEEN},
         },
         facts={"source": one.source, "project": one.project, "findings": one.findings},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, case, exists, func, or_, select
+from sqlalchemy import Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.epics.set_aside import is_set_aside
@@ -40,6 +40,7 @@ from mappings.tables import (
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    ReviewItemRow,
     SourceRow,
 )
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 _LISTED = EpicRow.removed_at.is_(None)
 _OPEN = EpicRow.status_category != "done"
+_UNALIGNED = and_(FindingRow.state.in_(("open", "snoozed", "disputed")), EpicRow.alignment == "unaligned")
 
 
 async def load_agenda(
@@ -129,14 +131,14 @@ def _with_last_day(one: EpicFact) -> EpicFact:
 
 
 async def _projects(session: AsyncSession) -> Some[ProjectFact]:
-    """By their open findings; epics on closed goals have a line of their own."""
+    """By their unaligned epics; those on closed goals have a line of their own."""
     number = func.count()
     query = (
         select(func.count().over(), SourceRow.name, EpicRow.project, number)
         .select_from(FindingRow)
         .join(EpicRow, EpicRow.id == FindingRow.epic_id)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(FindingRow.state == "open", FindingRow.check != "closed-goal", _LISTED, _OPEN)
+        .where(FindingRow.check == "no-key-result", _UNALIGNED, _LISTED, _OPEN)
         .group_by(SourceRow.name, EpicRow.project)
         .order_by(number.desc(), func.lower(SourceRow.name), EpicRow.project)
         .limit(LINES_OF["findings"])
@@ -152,7 +154,7 @@ async def _closed_goals(session: AsyncSession, now: datetime) -> Some[ClosedGoal
         select(LinkRow.key_result_id, number.label("epics"))
         .join(EpicRow, EpicRow.id == LinkRow.epic_id)
         .join(FindingRow, FindingRow.epic_id == EpicRow.id)
-        .where(FindingRow.check == "closed-goal", FindingRow.state.in_(("open", "disputed")), _LISTED, _OPEN)
+        .where(FindingRow.check == "closed-goal", _UNALIGNED, _LISTED, _OPEN)
         .group_by(LinkRow.key_result_id)
         .subquery()
     )
@@ -204,8 +206,8 @@ async def _unanswered(session: AsyncSession, policy: Policy) -> Some[EpicFact]:
 
 
 async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
-    """Those whose day has come and that no later one about the same replaces. A pilot that still runs is
-    shown as such."""
+    """Those whose day has come, that no later one about the same replaces and that no review has dealt with
+    since. A pilot that still runs is shown as such."""
     later = aliased(DecisionRow)
     replaced = exists().where(
         later.id > DecisionRow.id,
@@ -215,6 +217,11 @@ async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
             later.about_key_result_id == DecisionRow.about_key_result_id,
             later.about_objective_id == DecisionRow.about_objective_id,
         ),
+    )
+    dealt_with = exists().where(
+        ReviewItemRow.kind == "decision",
+        ReviewItemRow.state == "done",
+        ReviewItemRow.about["decision"].as_integer() == DecisionRow.id,
     )
     piloted = exists().where(EpicStageRow.epic_id == DecisionRow.epic_id, EpicStageRow.stage == "pilot")
     goal = func.coalesce(KeyResultRow.key, ObjectiveRow.key)
@@ -232,7 +239,7 @@ async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
         .outerjoin(SourceRow, SourceRow.id == EpicRow.source_id)
         .outerjoin(KeyResultRow, KeyResultRow.id == DecisionRow.about_key_result_id)
         .outerjoin(ObjectiveRow, ObjectiveRow.id == DecisionRow.about_objective_id)
-        .where(DecisionRow.by_date <= held_on, DecisionRow.undone_at.is_(None), ~replaced)
+        .where(DecisionRow.by_date <= held_on, DecisionRow.undone_at.is_(None), ~replaced, ~dealt_with)
         .where(case((EpicRow.id.is_not(None), _LISTED), else_=goal.is_not(None)))
         .where(~((DecisionRow.decision == "pilot") & piloted))
         .order_by(DecisionRow.by_date, DecisionRow.id)

@@ -130,7 +130,8 @@ async def in_full(session: AsyncSession, review_id: int) -> ReviewInFull:
 async def _elsewhere(
     session: AsyncSession, review: ReviewRow, epics: Collection[int]
 ) -> dict[int, list[DecisionRow]]:
-    """Of a closed review those until it was closed, so that its answer stays the same."""
+    """Those that stand; of a closed review those that stood when it was closed, so that its answer stays the
+    same."""
     if not epics:
         return {}
     other = or_(DecisionRow.review_id.is_(None), DecisionRow.review_id != review.id)
@@ -138,7 +139,8 @@ async def _elsewhere(
         among(DecisionRow.epic_id, epics), other, DecisionRow.decided_at >= review.frozen_at
     )
     if review.closed_at is not None:
-        query = query.where(DecisionRow.decided_at <= review.closed_at)
+        stood = or_(DecisionRow.undone_at.is_(None), DecisionRow.undone_at > review.closed_at)
+        query = query.where(DecisionRow.decided_at <= review.closed_at, stood)
     else:
         query = query.where(DecisionRow.undone_at.is_(None))
     found: dict[int, list[DecisionRow]] = {}
