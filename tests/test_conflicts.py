@@ -13,7 +13,12 @@ from sqlalchemy import select
 from app.runtime import Runtime
 from mappings.epics.transfers import merge_transferred
 from mappings.errors import StaleVersion
-from mappings.governance.conflicts import change_conflict, load_open_conflicts, raise_conflict
+from mappings.governance.conflicts import (
+    OPEN_ON_ONE_AT_MOST,
+    change_conflict,
+    load_open_conflicts,
+    raise_conflict,
+)
 from mappings.governance.initiatives import load_policy
 from mappings.tables import ConflictRow, DecisionRow, EpicRow, SourceRow
 from tests.support.clock import Clock
@@ -178,6 +183,17 @@ async def test_what_is_refused(
     await send(api, "POST", "/objectives/O-1/key-results", {"title": "K", "key": "BOTH"}, 201)
     assert await fields_refused(api, "POST", "/conflicts", body) == fields
     assert await _ids(api) == []
+
+
+async def test_so_many_are_open_and_no_more(api: httpx.AsyncClient, runtime: Runtime, clock: Clock) -> None:
+    await _company(api, runtime, clock)
+    for _ in range(OPEN_ON_ONE_AT_MOST):
+        await _raise(api)
+    body = {"epic": {"source": "jira", "key": "SHOP-1"}, **SIDES}
+    refused = await send(api, "POST", "/conflicts", body, 409)
+    assert refused["detail"] == "20 conflicts are open on this. Decide or withdraw one of them first."
+    assert (await api.delete("/api/v1/conflicts/1")).status_code == 204
+    await _raise(api)
 
 
 async def test_it_is_changed_and_withdrawn_as_long_as_nothing_is_decided(

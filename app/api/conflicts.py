@@ -182,7 +182,7 @@ async def present_conflict(session: SessionDep, id: int, now: Any, response: Res
     "",
     status_code=201,
     summary="Record a conflict",
-    responses=response_headers(201, "ETag"),
+    responses={**response_headers(201, "ETag"), **error_responses(409)},
 )
 async def create_conflict(
     body: ConflictIn, response: Response, runtime: RuntimeDep, session: SessionDep

@@ -25,6 +25,7 @@ from mappings.errors import Conflict, Invalid
 from mappings.governance.conflicts import (
     ConflictShown,
     change_conflict,
+    count_decided,
     load_conflicts,
     raise_conflict,
     withdraw_conflict,
@@ -55,7 +56,7 @@ DECISION_WORDS = {
     "scale": "Scale it",
 }
 PEOPLE = 3  # lines of the form of a decision
-DECIDED_AT_MOST = 100
+DECIDED_AT_MOST, SHOWN_OF_ONE = 100, 50
 _ID = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
@@ -227,21 +228,23 @@ async def _page(
     request: Request, runtime: Runtime, session: AsyncSession, asked: PageAddress, refused: Refused
 ) -> HTMLResponse:
     now = await runtime.now(session)
-    everything = await load_conflicts(session, await load_policy(session), now)
-    pending = [one for one in everything if one.row.decided_at is None]
-    decided = [one for one in reversed(everything) if one.row.decided_at is not None]
+    policy = await load_policy(session)
+    pending = await load_conflicts(session, policy, now, state="open")
+    decided: list[ConflictShown] = []
+    if asked.state == "decided":
+        decided = await load_conflicts(session, policy, now, state="decided", newest=DECIDED_AT_MOST)
     groups: list[tuple[str, EscalatedTo | None, list[ConflictShown]]] = []
     for step in STEPS:
         found = [one for one in pending if one.position.step == step]
         if found:
             groups.append((STEP_WORDS[step], step, found))
-    shown = pending if asked.state == "open" else decided[:DECIDED_AT_MOST]
+    shown = pending if asked.state == "open" else decided
     values = {
         "asked": asked,
         "groups": groups,
         "open": len(pending),
-        "decided": decided[:DECIDED_AT_MOST],
-        "decided_count": len(decided),
+        "decided": decided[::-1],
+        "decided_count": await count_decided(session),
         "agendas": await on_agendas(session, [one.row.id for one in shown]),
         "refused": refused,
         "now": now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.web.conflicts import STEP_WORDS
+from app.web.conflicts import SHOWN_OF_ONE, STEP_WORDS
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
 from mappings.governance.conflicts import ConflictShown, load_conflicts, raise_conflict
@@ -22,7 +22,7 @@ class ConflictsBlock:
 async def _load(page: PageOfEpic) -> ConflictsBlock:
     now = await page.runtime.now(page.session)
     policy = await load_policy(page.session)
-    found = await load_conflicts(page.session, policy, now, epic_id=page.row.id)
+    found = await load_conflicts(page.session, policy, now, epic_id=page.row.id, newest=SHOWN_OF_ONE)
     return ConflictsBlock(
         [one for one in found if one.row.decided_at is None],
         [one for one in reversed(found) if one.row.decided_at is not None],

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.decision_models import DecisionOut, show_decision
 from app.api.deps import RuntimeDep, SessionDep
-from app.web.conflicts import STEP_WORDS
+from app.web.conflicts import SHOWN_OF_ONE, STEP_WORDS
 from app.web.estimate_form import ADD, DELETE, estimate_in, estimate_of, estimate_words
 from app.web.estimate_form import FIELDS as ESTIMATE
 from app.web.goal_forms import (
@@ -357,7 +357,8 @@ async def _show(
     if found.kind != "cycle":
         about = (found.kind.replace("-", "_"), found.row.id)
         policy = await load_policy(session)
-        own |= {"conflicts_on": await load_conflicts(session, policy, now, goal=about), "steps": STEP_WORDS}
+        on_it = await load_conflicts(session, policy, now, goal=about, newest=SHOWN_OF_ONE)
+        own |= {"conflicts_on": on_it, "steps": STEP_WORDS}
     template = f"goal_{found.kind.replace('-', '_')}.html"
     return await page(request, session, template, values | own, filled.status)
 

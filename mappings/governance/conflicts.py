@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from mappings.governance.escalation import LadderPosition
+    from mappings.governance.escalation import Ladder, LadderPosition
     from mappings.policy.document import EscalatedTo, Policy
     from mappings.values import FieldErrors
 
 CONFLICT_TEXT_AT_MOST = 2_000  # characters of each of the two texts
+OPEN_ON_ONE_AT_MOST, OPEN_AT_MOST = 20, 1_000  # all open ones are read to say who each is with
 ConflictState = Literal["open", "decided"]
 
 
@@ -58,7 +59,8 @@ async def raise_conflict(
 ) -> ConflictRow:
     """On an epic (its source's name and key), or on the objective or key result with the key `goal`.
 
-    `technical`: the constraint; `business`: the demand. Raises `Invalid`.
+    `technical`: the constraint; `business`: the demand. Raises `Invalid`, and `Conflict` where as many are
+    open already as may be.
     """
     check_values(text_errors(technical, business))
     if (epic is None) == (goal is None):
@@ -71,6 +73,7 @@ async def raise_conflict(
         if not await share_source(session, source.id):
             raise Invalid("epic.source", no_source(epic[0]))
         about = {"epic_id": found.id}
+    await _check_number(session, about)
     row = ConflictRow(
         **about,
         technical=technical.strip(),
@@ -82,6 +85,16 @@ async def raise_conflict(
     session.add(row)
     await session.flush()
     return row
+
+
+async def _check_number(session: AsyncSession, about: dict[str, int]) -> None:
+    ((column, id),) = about.items()
+    on_it = func.count().filter(getattr(ConflictRow, column) == id)
+    counted = select(func.count(), on_it).where(ConflictRow.decided_at.is_(None))
+    everywhere, here = (await session.execute(counted)).one()
+    if here >= OPEN_ON_ONE_AT_MOST or everywhere >= OPEN_AT_MOST:
+        number, where = (here, "on this") if here >= OPEN_ON_ONE_AT_MOST else (everywhere, "in all")
+        raise Conflict(f"{number} conflicts are open {where}. Decide or withdraw one of them first.")
 
 
 async def _goal(session: AsyncSession, key: str | None) -> dict[str, int]:
@@ -267,11 +280,25 @@ def _about(
     )
 
 
-def _shown(row: Any, policy: Policy, now: datetime) -> ConflictShown:
+class _Ladders:
+    """The ladder of each project, worked out once."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._known: dict[tuple[str, str], Ladder] = {}
+
+    def of(self, source: SourceRow | None, project: str) -> Ladder:
+        name = "" if source is None else source.name
+        if (name, project) not in self._known:
+            former = () if source is None else former_names(source.named_projects, project)
+            self._known[name, project] = ladder_of(self._policy, name, project, former)
+        return self._known[name, project]
+
+
+def _shown(row: Any, ladders: _Ladders, now: datetime) -> ConflictShown:
     conflict, epic, source, *goals, decision = row
     about = _about(epic, source, *goals)
-    former = () if source is None else former_names(source.named_projects, about.project or "")
-    ladder = ladder_of(policy, about.source or "", about.project or "", former)
+    ladder = ladders.of(source, about.project or "")
     position = position_on(ladder, conflict.raised_at, conflict.decided_at or now)
     if conflict.decided_at is not None:
         position = type(position)(position.step, position.since, None, None)
@@ -288,9 +315,10 @@ async def load_conflicts(
     goal: tuple[str, int] | None = None,
     step: EscalatedTo | None = None,
     ids: Sequence[int] | None = None,
+    newest: int | None = None,
 ) -> list[ConflictShown]:
     """Those that all that is given lets through, the oldest first; `goal`: `key_result` or `objective`, and
-    its id. People write each, so there are never many; `ids` leaves those of a page.
+    its id. `ids` leaves those of a page, `newest` so many that were raised last.
 
     Without `ids` those that are open on a removed epic are left out.
     """
@@ -307,9 +335,15 @@ async def load_conflicts(
     if goal is not None:
         column = ConflictRow.key_result_id if goal[0] == "key_result" else ConflictRow.objective_id
         query = query.where(column == goal[1])
-    rows = (await session.execute(query.order_by(ConflictRow.raised_at, ConflictRow.id))).all()
-    found = [_shown(row, policy, now) for row in rows]
+    query = query.order_by(ConflictRow.raised_at.desc(), ConflictRow.id.desc()).limit(newest)
+    ladders = _Ladders(policy)
+    found = [_shown(row, ladders, now) for row in reversed((await session.execute(query)).all())]
     return [one for one in found if step is None or one.position.step == step]
+
+
+async def count_decided(session: AsyncSession) -> int:
+    decided = select(func.count()).select_from(ConflictRow).where(ConflictRow.decided_at.is_not(None))
+    return await session.scalar(decided) or 0
 
 
 async def load_open_conflicts(session: AsyncSession, policy: Policy, now: datetime) -> list[ConflictShown]:
