@@ -4,9 +4,9 @@ that of all initiatives, whatever their number."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, func, or_, select, text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, column, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import load_only
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.reports.outcomes import Sign
@@ -137,51 +136,64 @@ async def _work_of_key_results(session: AsyncSession, ids: Collection[int]) -> d
 
 
 # What is right below each initiative, each epic once; parents by their id in the tracker, else by their
-# present key. `own`: the links of an initiative itself, else those of what is below it count. NOT EXISTS,
-# since NOT IN would go through all of `below` for each initiative where they are many.
+# present key. `initiative_ids` is put before it. `own`: the links of an initiative itself, else those of what
+# is below it count. NOT EXISTS, since NOT IN would go through all of `below` for each initiative where they
+# are many.
 _INITIATIVES = text("""
-    WITH initiatives AS MATERIALIZED (
-        SELECT epics.id, tracker, remote_id, lower(key) AS key, status_category = 'done' AS done,
-            children, children_done
-        FROM epics WHERE id = ANY(:ids)
-    ), child AS MATERIALIZED (
-        SELECT id, tracker, parent_remote_id, lower(parent_key) AS parent_key,
-            status_category = 'done' AS done, children, children_done
-        FROM epics WHERE removed_at IS NULL AND parent_key IS NOT NULL
-    ), below AS MATERIALIZED (
-        SELECT above.id AS above_id, child.id, child.done, child.children, child.children_done
-        FROM initiatives AS above
-        JOIN child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
-        WHERE child.id <> above.id
-        UNION
-        SELECT above.id, child.id, child.done, child.children, child.children_done
-        FROM initiatives AS above
-        JOIN child ON child.tracker = above.tracker AND child.parent_key = above.key
-        WHERE child.parent_remote_id IS NULL AND child.id <> above.id
-    ), work AS (
-        SELECT * FROM below
-        UNION ALL
-        SELECT id, id, done, children, children_done FROM initiatives
-        WHERE NOT EXISTS (SELECT FROM below WHERE below.above_id = initiatives.id)
-    ), counted AS (
-        SELECT above_id, count(*) AS epics, count(*) FILTER (WHERE done) AS epics_done,
-            coalesce(sum(children), 0) AS children,
-            coalesce(sum(least(children_done, children)), 0) AS children_done,
-            count(*) FILTER (WHERE NOT done AND coalesce(children, 0) = 0) AS loose
-        FROM work GROUP BY above_id
-    ), own AS (
-        SELECT epic_id AS id, array_agg(DISTINCT key_result_id) AS key_results
-        FROM links WHERE epic_id IN (SELECT id FROM initiatives) GROUP BY epic_id
-    ), of_below AS (
-        SELECT above_id AS id, array_agg(DISTINCT key_result_id) AS key_results
-        FROM below JOIN links ON links.epic_id = below.id
-        WHERE NOT EXISTS (SELECT FROM own WHERE own.id = below.above_id) GROUP BY above_id
-    )
-    SELECT initiatives.id, done, epics, epics_done, counted.children, counted.children_done, loose,
-        coalesce(own.key_results, of_below.key_results, ARRAY[]::bigint[]) AS key_results
-    FROM initiatives JOIN counted ON counted.above_id = initiatives.id
-    LEFT JOIN own ON own.id = initiatives.id LEFT JOIN of_below ON of_below.id = initiatives.id
-""").bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+    SELECT * FROM (
+        WITH initiatives AS MATERIALIZED (
+            SELECT epics.id, tracker, remote_id, lower(key) AS key, status_category = 'done' AS done,
+                children, children_done
+            FROM epics WHERE id IN (SELECT id FROM initiative_ids)
+        ), child AS MATERIALIZED (
+            SELECT id, tracker, parent_remote_id, lower(parent_key) AS parent_key,
+                status_category = 'done' AS done, children, children_done
+            FROM epics WHERE removed_at IS NULL AND parent_key IS NOT NULL
+        ), below AS MATERIALIZED (
+            SELECT above.id AS above_id, child.id, child.done, child.children, child.children_done
+            FROM initiatives AS above
+            JOIN child ON child.tracker = above.tracker AND child.parent_remote_id = above.remote_id
+            WHERE child.id <> above.id
+            UNION
+            SELECT above.id, child.id, child.done, child.children, child.children_done
+            FROM initiatives AS above
+            JOIN child ON child.tracker = above.tracker AND child.parent_key = above.key
+            WHERE child.parent_remote_id IS NULL AND child.id <> above.id
+        ), work AS (
+            SELECT * FROM below
+            UNION ALL
+            SELECT id, id, done, children, children_done FROM initiatives
+            WHERE NOT EXISTS (SELECT FROM below WHERE below.above_id = initiatives.id)
+        ), counted AS (
+            SELECT above_id, count(*) AS epics, count(*) FILTER (WHERE done) AS epics_done,
+                coalesce(sum(children), 0) AS children,
+                coalesce(sum(least(children_done, children)), 0) AS children_done,
+                count(*) FILTER (WHERE NOT done AND coalesce(children, 0) = 0) AS loose
+            FROM work GROUP BY above_id
+        ), own AS (
+            SELECT epic_id AS id, array_agg(DISTINCT key_result_id) AS key_results
+            FROM links WHERE epic_id IN (SELECT id FROM initiatives) GROUP BY epic_id
+        ), of_below AS (
+            SELECT above_id AS id, array_agg(DISTINCT key_result_id) AS key_results
+            FROM below JOIN links ON links.epic_id = below.id
+            WHERE NOT EXISTS (SELECT FROM own WHERE own.id = below.above_id) GROUP BY above_id
+        )
+        SELECT initiatives.id, done, epics, epics_done, counted.children, counted.children_done, loose,
+            coalesce(own.key_results, of_below.key_results, ARRAY[]::bigint[]) AS key_results
+        FROM initiatives JOIN counted ON counted.above_id = initiatives.id
+        LEFT JOIN own ON own.id = initiatives.id LEFT JOIN of_below ON of_below.id = initiatives.id
+    ) AS counted
+""")
+
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    *(
+        column(name, BigInteger)
+        for name in ("id", "epics", "epics_done", "children", "children_done", "loose")
+    ),
+    column("done", Boolean),
+    column("key_results", ARRAY(BigInteger)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +212,9 @@ class _Found:
 
 async def _initiatives(session: AsyncSession, every: Mapping[int, Result], *, any_goal: bool) -> list[_Found]:
     """Those that serve one of these key results, and with `any_goal` those open that serve none at all."""
-    ids = (await session.scalars(initiative_ids(await load_policy(session)))).all()
+    ids = initiative_ids(await load_policy(session)).cte("initiative_ids")
     found = []
-    for row in await session.execute(_INITIATIVES, {"ids": list(ids)}) if ids else ():
+    for row in await session.execute(_INITIATIVES.columns(*_COLUMNS).add_cte(ids)):
         known = [id for id in row.key_results if id in every]
         if not known and (row.done or row.key_results or not any_goal):
             continue
