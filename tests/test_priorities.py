@@ -169,6 +169,19 @@ async def test_scores_that_are_refused(
     assert (await send(api, "GET", "/epics/jira/SHOP-1/scores"))["scores"] == {}
 
 
+async def test_scores_by_somebody_who_read_older_ones_are_refused(
+    api: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    await _company(api, runtime)
+    path = "/api/v1/epics/jira/SHOP-1/scores"
+    first = {"If-Match": (await api.get(path)).headers["ETag"]}
+    made = await api.put(path, json={"VALUE": 4}, headers=first)
+    assert (made.status_code, (await api.get(path)).headers["ETag"]) == (200, made.headers["ETag"])
+    stale = await api.put(path, json={"VALUE": 1}, headers=first)
+    assert (stale.status_code, (await api.get(path)).json()["scores"]) == (412, {"VALUE": 4})
+    assert (await api.put(path, json={"VALUE": 1}, headers={"If-Match": "*"})).status_code == 200
+
+
 async def test_scores_of_what_is_not_there(api: httpx.AsyncClient, runtime: Runtime, clock: Clock) -> None:
     await source_with(api, runtime, [stored_epic(1)])
     errors = (await send(api, "PUT", "/epics/jira/SHOP-1/scores", {"VALUE": 1}, 422))["errors"]

@@ -33,7 +33,7 @@ from mappings.governance.criteria import (
     load_criteria,
     replace_criteria,
 )
-from mappings.governance.scores import SCORE, scores_of, set_scores
+from mappings.governance.scores import SCORE, scores_of, scores_version, set_scores
 from mappings.lookups import epic_at, source_at
 from mappings.reports.priorities import GivenScore, given_scores
 from mappings.tables import CriterionRow, ScoreRow
@@ -137,28 +137,41 @@ def _show(source: str, key: str, criteria: Any, scores: dict[int, ScoreRow]) -> 
 
 
 @router.get(
-    "/epics/{source}/{key:path}/scores", summary="Show an epic's scores", responses=error_responses(404)
+    "/epics/{source}/{key:path}/scores",
+    summary="Show an epic's scores",
+    responses={**response_headers(200, "ETag"), **error_responses(404)},
 )
-async def get_scores(source: SourceInPath, key: EpicInPath, session: SessionDep) -> ScoresOut:
+async def get_scores(
+    source: SourceInPath, key: EpicInPath, response: Response, session: SessionDep
+) -> ScoresOut:
     held = await source_at(session, source)
     epic = await epic_at(session, held, key)
     scores = (await scores_of(session, [epic.id])).get(epic.id, {})
+    put_version(response, scores_version(scores))
     return _show(held.name, epic.key, await load_criteria(session), scores)
 
 
 Score = Annotated[Number, Field(**SCORE)]
 
 
-@router.put("/epics/{source}/{key:path}/scores", summary="Score an epic", responses=error_responses(404))
+@router.put(
+    "/epics/{source}/{key:path}/scores",
+    summary="Score an epic",
+    responses={**response_headers(200, "ETag"), **error_responses(404, 412)},
+)
 async def put_scores(
     source: SourceInPath,
     key: EpicInPath,
     body: Annotated[
         dict[str, Score | None], BodyOf(max_length=100, examples=[{"VALUE": 4, "URGENCY": 2.5, "RISK": None}])
     ],
+    response: Response,
     runtime: RuntimeDep,
     session: SessionDep,
+    if_match: IfMatch = None,
 ) -> ScoresOut:
     """By criterion, 0 to 5 with two decimals at most; null takes one back, and what is left out stays."""
-    given = await set_scores(session, source, key, body, await runtime.now(session))
+    now = await runtime.now(session)
+    given = await set_scores(session, source, key, body, now, versions=versions_in(if_match))
+    put_version(response, scores_version(given.scores))
     return _show(given.source.name, given.epic.key, given.criteria, dict(given.scores))

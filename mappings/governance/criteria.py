@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import func, select
@@ -82,8 +82,12 @@ async def load_criteria(session: AsyncSession) -> list[CriterionRow]:
 
 def criteria_version(rows: Sequence[CriterionRow]) -> int:
     """The same for the same list, and else, by all likelihood, another."""
-    listed = orjson.dumps([(row.id, row.key, row.title, row.weight) for row in rows])
-    return int.from_bytes(hashlib.sha256(listed).digest()[:7]) + 1
+    return version_of([(row.id, row.key, row.title, row.weight) for row in rows])
+
+
+def version_of(values: Sequence[Sequence[Any]]) -> int:
+    """The same for the same values, and else, by all likelihood, another."""
+    return int.from_bytes(hashlib.sha256(orjson.dumps(values)).digest()[:7]) + 1
 
 
 async def replace_criteria(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Numeric, Subquery, cast, func, select
 
 from mappings.audit import actor_of
-from mappings.errors import Conflict, Invalid, check_values
-from mappings.governance.criteria import load_criteria
+from mappings.errors import Conflict, Invalid, check_values, check_version
+from mappings.governance.criteria import load_criteria, version_of
 from mappings.locks import lock_criteria_shared
 from mappings.lookups import locked_epic_at
 from mappings.tables import CriterionRow, ScoreRow, among
@@ -47,6 +47,11 @@ def score_error(score: float | None) -> str | None:
     return wrong
 
 
+def scores_version(scores: Mapping[int, ScoreRow]) -> int:
+    """Of an epic's scores by the criteria's ids."""
+    return version_of([(id, row.score, row.at) for id, row in sorted(scores.items())])
+
+
 async def set_scores(
     session: AsyncSession,
     source: str,
@@ -55,18 +60,21 @@ async def set_scores(
     now: datetime,
     *,
     expected: Mapping[str, float | None] | None = None,
+    versions: Collection[int] | None = None,
 ) -> GivenScores:
     """Give an epic these scores, by the criteria's keys in any case; None takes one back. The others stay,
     and so does one that is the same already, with who gave it and when.
 
-    `expected`: raises `Conflict` where those of the epic are others now. Raises `NotFound`, and `Invalid` on
-    a criterion that does not exist or a score that is none.
+    `expected`: raises `Conflict` where those of the epic are others now. `versions`: those that the caller
+    may have read. Raises `NotFound`, `StaleVersion`, and `Invalid` on a criterion that does not exist or a
+    score that is none.
     """
     await lock_criteria_shared(session)
     held, epic = await locked_epic_at(session, source, key)  # one at a time changes an epic's scores
     criteria = await load_criteria(session)
     asked = _by_criterion(criteria, scores)
     stored = (await scores_of(session, [epic.id])).get(epic.id, {})
+    check_version(scores_version(stored), versions)
     if expected is not None:
         for id, score in _by_criterion(criteria, expected).items():
             if (stored[id].score if id in stored else None) != score:
