@@ -160,8 +160,8 @@ class Company:
             for name in ("aligned", "exempt", "waived", "unaligned")
         }
         assert {name: report[name] for name in counts} == counts, (now, alignments)
-        judged = counts["aligned"] + counts["unaligned"]
-        assert report["rate"] == (pytest.approx(counts["aligned"] / judged) if judged else None)
+        counted = counts["aligned"] + counts["unaligned"]
+        assert report["rate"] == (pytest.approx(counts["aligned"] / counted) if counted else None)
         frozen = (await self.world.send("GET", f"/reviews/{review['id']}/epics?limit=500"))["items"]
         assert {one["key"]: one["alignment"] for one in frozen} == alignments
         await self._changes(cycle, review, alignments)

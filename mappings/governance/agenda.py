@@ -355,8 +355,8 @@ def _dispute(one: EpicFact) -> Line:
     signed = [person_of(one.by)] if one.by else []
     if one.at is not None:
         signed.append(day_words(one.at))
-    said = f" {', '.join(signed)}." if signed else ""
-    return _of_epic("dispute", one, f"{words}{said}")
+    signatures = f" {', '.join(signed)}." if signed else ""
+    return _of_epic("dispute", one, f"{words}{signatures}")
 
 
 def _conflict(one: ConflictFact) -> Line:

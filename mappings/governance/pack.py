@@ -296,7 +296,7 @@ _WWW = re.compile(r"(?i)\b(www)\.")
 
 def plain_text(text: str | None) -> str:
     """The text in one line as Markdown shows it letter by letter: no link, mention, table or HTML comes of
-    it, and nothing that a terminal obeys."""
+    it, and nothing that controls a terminal."""
     line = " ".join(visible(text or "").split())
     line = "".join(_AS_ENTITIES.get(letter, letter) for letter in line)
     line = _SPECIAL.sub(r"\\\1", line)

@@ -61,7 +61,7 @@ def _cells(one: AuditInitiative) -> list[Any]:
         *(one.stage, one.stage_due, one.score, one.starts_on, one.due_on, one.children, one.children_done),
         *(one.set_aside, until, ", ".join(one.signs)),
     ]
-    # A terminal shows them, too: nothing that it would obey.
+    # A terminal shows them, too: nothing that would control it.
     return [visible(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
