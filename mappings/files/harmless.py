@@ -28,7 +28,7 @@ def as_written(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """One line without what controls a terminal or what turns the words around it; the joiners of emoji and of
+    """One line without what controls a terminal or turns the words around it; the joiners of emoji and of
     Persian or Indic words stay."""
     if text.isprintable():
         return text
