@@ -106,7 +106,8 @@ async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
         counted = await all_of(runtime, f"SELECT count(*) FROM {table}")
         assert counted > [(0,)] or table in MADE_LATER, table
     held = (await send(api, "GET", "/notices?state=held"))["items"]
-    assert [notice["reason"] for notice in held] == ["guard"] * 5
+    # Five were held; the committee has mapped the work of one to a key result.
+    assert [notice["reason"] for notice in held] == ["guard"] * 4
     states = {one["state"] for one in (await send(api, "GET", "/findings?about=epic&limit=500"))["items"]}
     assert states == {"open", "resolved", "disputed", "waived", "snoozed"}
     written = (await send(api, "GET", "/audit-log?limit=500"))["items"]
