@@ -94,7 +94,7 @@ def print_review(console: Console, review: Json, decisions: list[Json]) -> None:
         console.print(
             Text(f"{decision['epic']['key']}: {decision['decision']}{to}{by} ({decision['reason']})")
         )
-    console.print("It goes on at /reviews, its pack to read before it at /reviews too.")
+    console.print(f"It goes on at /reviews/{review['id']}, where its pack to read is, too.")
 
 
 def _figures(counts: list[int]) -> list[str]:

@@ -116,12 +116,12 @@ class ProjectFact:
 
 @dataclass(frozen=True, slots=True)
 class ClosedGoalFact:
-    """`epics`: how many have no live key result beside this one."""
+    """`epics`: how many have no live key result beside this one. `why`: why it is not live, in words."""
 
     key_result_id: int
     key: str
     title: str
-    state: str
+    why: str
     epics: int
 
 
@@ -304,17 +304,16 @@ def _named(names: Sequence[str], of: int | None = None) -> str:
 
 def _closed_goal(one: ClosedGoalFact) -> Line:
     epics = "1 open epic serves" if one.epics == 1 else f"{one.epics:,} open epics serve"
-    closed = one.state if one.state not in ("active", "draft") else "over"
     return Line(
         kind="closed-goal",
         title=one.title,
-        detail=f"{one.key} is {closed}, and {epics} nothing else.",
+        detail=f"{one.why[:1].upper()}{one.why[1:]}, and {epics} nothing else.",
         about={
             "key_result": one.key,
             "list": "epics",
             "filters": {"check": "closed-goal", "key_result": one.key, **_SEEN},
         },
-        facts={"epics": one.epics, "state": one.state},
+        facts={"epics": one.epics, "why": one.why},
         key_result_id=one.key_result_id,
     )
 
