@@ -385,7 +385,10 @@ async def test_the_agenda_is_made_from_what_is_open(
     assert lines["decision"]["about"]["decision"] == decided != replaced
     assert lines["waiver"]["detail"] == "Its waiver ends on 31 Dec 2026. Reason: “Agreed”"
     assert lines["closed-goal"]["about"]["key_result"] == "KR-0"
-    assert lines["closed-goal"]["detail"] == "It is missed, and 1 open epic serves nothing else."
+    assert (
+        lines["closed-goal"]["detail"]
+        == "Its cycle ended on 2026-09-30, and 1 open epic serves nothing else."
+    )
     assert lines["findings"]["facts"] == {"source": "acme", "project": "SHOP", "findings": 2}
     for kind, number in (("findings", 2), ("closed-goal", 1)):
         filters = lines[kind]["about"]["filters"]
