@@ -19,6 +19,7 @@ async def test_the_default_is_shown_whole(world: World) -> None:
             "closed-goal": {"on": True, "severity": "warning", "grace": None},
         },
         "exempt": {"labels": [], "types": [], "status_categories": [], "projects": []},
+        "initiatives": {"types": [], "labels": []},
         "quiet_hours": None,
         "channel": "comment",
         "escalation": [],

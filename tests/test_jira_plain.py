@@ -63,7 +63,7 @@ async def test_without_bulk_fetch_issues_are_read_one_by_one(
     assert story == Missing(EpicRef("3", "SHOP-3"), "not_an_epic")
     (request,) = sent(jira, "/issue/1")
     asked = parse_qs(urlsplit(request.url or "").query)
-    assert asked == {"fields": [",".join([*FIELDS, "customfield_7"])]}
+    assert asked == {"fields": [",".join([*FIELDS, "customfield_7", "duedate"])]}
     await connector.fetch(refs[:1])
     assert len(sent(jira, "/bulkfetch")) == 1  # what is not there is not asked for again
 

@@ -95,5 +95,5 @@ def test_in_adf(name: str) -> None:
 
 
 def test_there_is_a_file_for_each_text_and_no_other() -> None:
-    files = {path.name for path in SNAPSHOTS.iterdir()}
+    files = {path.name for path in SNAPSHOTS.iterdir() if path.is_file()}
     assert files == {f"{name}{end}" for name in TEXTS for end in (".md", ".adf.json")}

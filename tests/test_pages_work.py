@@ -124,7 +124,7 @@ async def test_an_estimate_is_added_undone_and_deleted(visitor: Visitor, path: s
     html = await visitor.get(path)
     assert HOSTILE[:100] not in html
     words = words_of(html)
-    assert "Estimated: 1,200.5 CHF realised." in words
+    assert "Estimated: 1,200.50 CHF realised." in words
     assert "27 Nov 2026" in words
     (undo,) = re.findall(r'name="of" value="(\w+)"', html)
     await visitor.send(path, {"of": undo}, to="/undo")
@@ -134,10 +134,10 @@ async def test_an_estimate_is_added_undone_and_deleted(visitor: Visitor, path: s
     id = re.findall(r'name="estimate" value="(\d+)">Delete<span class="vh"> 1,200.5', html)[0]
     await visitor.send(path, {"do": "delete-estimate", "estimate": id})
     html = await visitor.get(path)
-    assert "Deleted: 1,200.5 CHF realised." in words_of(html)
+    assert "Deleted: 1,200.50 CHF realised." in words_of(html)
     (undo,) = re.findall(r'name="of" value="(\w+)"', html)
     await visitor.send(path, {"of": undo}, to="/undo")
-    assert words_of(await visitor.get(path)).count("1,200.5 CHF") >= 2
+    assert words_of(await visitor.get(path)).count("1,200.50 CHF") >= 2
 
 
 WRONG = (

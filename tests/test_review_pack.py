@@ -116,7 +116,7 @@ def test_whatever_is_open_an_agenda_has_forty_lines_at_most_and_counts_the_rest(
 
 @pytest.mark.parametrize(("name", "make"), [("md", pack_markdown), ("csv", pack_csv)])
 def test_a_pack_reads_as_reviewed(name: str, make: Any) -> None:
-    assert_snapshot(f"review-pack.{name}", make(a_pack()))
+    assert_snapshot(f"packs/review.{name}", make(a_pack()))
 
 
 def test_the_parts_stand_in_the_order_of_a_pre_read() -> None:
