@@ -47,18 +47,19 @@ async def test_all_of_the_frame_is_reached_by_keyboard_and_paper_has_the_content
     await page.keyboard.press("Enter")
     assert await page.evaluate("document.activeElement.id") == "main"
     await person.go("/")
-    for _ in range(9):
+    for _ in range(11):
         await page.keyboard.press("Tab")
         focused.append(await page.evaluate("document.activeElement.textContent.trim().split('\\n')[0]"))
         seen = "getComputedStyle(document.activeElement).outlineStyle"
         assert await page.evaluate(seen) != "none" or focused[-1].startswith("Skip")
-    assert focused[1:7] == ["Northing", "Overview", "Epics", "Goals", "Notices", "Sources"]
-    assert focused[8].startswith("admin")
+    sections = ["Overview", "Epics", "Goals", "Roadmap", "Reviews", "Notices", "Sources"]
+    assert focused[1:9] == ["Northing", *sections]
+    assert focused[10].startswith("admin")
     await page.keyboard.press("Enter")
     menu = page.locator("details.menu")
     await expect(menu).to_have_attribute("open", "")
     await page.keyboard.press("Tab")
-    await expect(menu.get_by_role("link", name="Rules")).to_be_focused()
+    await expect(menu.get_by_role("link", name="Delivery and outcome")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(menu).not_to_have_attribute("open", "")
     assert await page.evaluate("document.activeElement.tagName") == "SUMMARY"

@@ -82,7 +82,7 @@ async def test_a_conflict_is_recorded_and_decided(
     await expect(page.get_by_label("Decision")).to_be_focused()
     assert await person.faults() == []
     await page.get_by_label("Why, in one line").fill("It goes on")
-    await page.get_by_label("Name 1").fill("Ann Lee")
+    await page.get_by_label("Name 1", exact=True).fill("Ann Lee")
     await page.get_by_role("button", name="Record the decision").click()
     await expect(page.get_by_text("No conflict is open.")).to_be_visible()
     await page.get_by_role("link", name="Decided 1").click()
