@@ -275,9 +275,8 @@ class EpicDetails:
 # A file has all open epics, and half of what a row costs is its columns.
 _SHOWN = (
     *("key", "title", "url", "project", "status", "status_category", "alignment", "parent_key"),
-    "parent_title",
-    *("starts_on", "due_on", "tracker_created_at", "children", "children_done", "set_aside"),
-    *("set_aside_until", "removed_at"),
+    *("parent_title", "starts_on", "due_on", "tracker_created_at", "children", "children_done"),
+    *("set_aside", "set_aside_until", "removed_at"),
 )
 
 
