@@ -85,7 +85,8 @@ def _columns_without(*names: str) -> list[Label[Any]]:
 
 
 EVALUATED_COLUMNS = _columns_without(
-    "content_hash", "removed_at", "alignment", "evaluate_at", "search_text", "description"
+    *("content_hash", "removed_at", "alignment", "evaluate_at", "search_text", "description"),
+    *("starts_on", "due_on", "points", "finished_at"),
 )
 # Those that are shown, and those that an epic is evaluated by to show the text of its notice.
 SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text", "description")
