@@ -19,7 +19,7 @@ from mappings.governance.conflicts import (
     load_open_conflicts,
     raise_conflict,
 )
-from mappings.governance.initiatives import load_policy
+from mappings.policy.operations import load_policy
 from mappings.tables import ConflictRow, DecisionRow, EpicRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.goals_api import fields_refused, send

@@ -11,8 +11,9 @@ from sqlalchemy import select, text
 
 from app.runtime import Runtime
 from connectors.base import Epic, EpicRef, Missing, Parent
-from mappings.governance.initiatives import initiative_ids, initiatives_among, load_policy
+from mappings.governance.initiatives import initiative_ids, initiatives_among
 from mappings.policy.document import Policy
+from mappings.policy.operations import load_policy
 from mappings.tables import EpicRow
 from tests.support.goals_api import send
 from tests.support.stored_epics import source_with, store, stored_epic

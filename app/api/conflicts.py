@@ -36,10 +36,10 @@ from mappings.governance.conflicts import (
     raise_conflict,
     withdraw_conflict,
 )
-from mappings.governance.initiatives import load_policy
 from mappings.governance.values import DecisionKind
 from mappings.lookups import find_epic, source_in
 from mappings.policy.document import EscalatedTo
+from mappings.policy.operations import load_policy
 from mappings.tables import ConflictRow, among
 from mappings.values import NO_NUL_PATTERN
 

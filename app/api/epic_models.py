@@ -15,11 +15,12 @@ from mappings.evaluation.explain import ReasonKind
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.goals.values import Driver
-from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.governance.initiatives import initiatives_among
 from mappings.governance.value import ValueOfEpic, load_values
 from mappings.lists.epics import Alignment
 from mappings.parents import EpicName as NamedEpic
 from mappings.parents import load_names, load_parents
+from mappings.policy.operations import load_policy
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]

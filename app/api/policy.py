@@ -83,8 +83,7 @@ async def change_policy(
     def change(current: Policy) -> Policy:
         return validated(Policy, _merged(current.model_dump(mode="json"), body))
 
-    stored = (await session.scalars(select(InstallationRow.policy))).one()
-    warnings = await warn_of_policy(session, change(Policy.model_validate(stored)))
+    warnings = await warn_of_policy(session, change(await operations.load_policy(session)))
     row, runs = await operations.change_policy(
         session, change, await runtime.now(session), versions=versions_in(if_match)
     )

@@ -31,9 +31,9 @@ from mappings.governance.conflicts import (
     withdraw_conflict,
 )
 from mappings.governance.decisions import ON_GOALS, record_decision
-from mappings.governance.initiatives import load_policy
 from mappings.governance.values import CommitteeSide, Person
 from mappings.policy.document import EscalatedTo
+from mappings.policy.operations import load_policy
 from mappings.tables import ReviewItemRow, ReviewRow, among
 
 router = APIRouter()

@@ -9,7 +9,7 @@ from app.web.conflicts import SHOWN_OF_ONE, STEP_WORDS
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
 from mappings.governance.conflicts import ConflictShown, load_conflicts, raise_conflict
-from mappings.governance.initiatives import load_policy
+from mappings.policy.operations import load_policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
 from app.web.undo import value_step
-from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.governance.initiatives import initiatives_among
 from mappings.governance.value import (
     UNCHANGED,
     VALUE_DRIVERS,
@@ -16,6 +16,7 @@ from mappings.governance.value import (
     answer_value,
     value_of,
 )
+from mappings.policy.operations import load_policy
 from mappings.tables import EpicValueRow
 
 DRIVER_WORDS = {

@@ -50,8 +50,8 @@ from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
 from mappings.governance.conflicts import load_conflicts
 from mappings.governance.decision_log import load_decision_names
 from mappings.governance.estimates import delete_estimate, estimate_key_result, load_history
-from mappings.governance.initiatives import load_policy
 from mappings.lookups import about_goal, find_goal
+from mappings.policy.operations import load_policy
 from mappings.tables import (
     AgreementRow,
     CheckInRow,

@@ -17,8 +17,9 @@ from mappings.evaluation.context import load_key_results
 from mappings.evaluation.findings import next_finding
 from mappings.evaluation.load import finding_of
 from mappings.locks import lock_goals_shared
-from mappings.policy.document import CheckPolicy, Policy, effective_policy
-from mappings.tables import CycleRow, FindingRow, InstallationRow, ObjectiveRow, SourceRow, among
+from mappings.policy.document import CheckPolicy, effective_policy
+from mappings.policy.operations import load_policy
+from mappings.tables import CycleRow, FindingRow, ObjectiveRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,7 +96,7 @@ async def _answers(
     session: AsyncSession, checks: Sequence[Check[Any]], now: datetime
 ) -> dict[_Place, _Answer]:
     """What each check says of each goal or source that it is about."""
-    policy = Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
+    policy = await load_policy(session)
     answers: dict[_Place, _Answer] = {}
     of_goals = [check for check in checks if check.about == "goal"]
     if of_goals:

@@ -27,10 +27,11 @@ from mappings.governance.agenda import (
 )
 from mappings.governance.cadence import next_review_day
 from mappings.governance.conflicts import load_conflicts
-from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.initiatives import initiative_ids
 from mappings.governance.stages import is_overdue_pilot
 from mappings.governance.value import is_answered
 from mappings.policy.durations import last_date
+from mappings.policy.operations import load_policy
 from mappings.tables import (
     CycleRow,
     DecisionRow,

@@ -32,16 +32,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from mappings.parents import with_children
-from mappings.policy.document import Policy
 from mappings.rules.patterns import fold, is_glob
-from mappings.tables import EpicRow, InstallationRow, SourceRow, among
+from mappings.tables import EpicRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from mappings.policy.document import Initiatives, Scope
+    from mappings.policy.document import Initiatives, Policy, Scope
 
 # All children once, by what they name, since reading all epics is what costs; then parents by their id in
 # the tracker, and what is named by key alone, or by an id that no epic has. No two of the later parts are
@@ -95,10 +94,6 @@ async def initiatives_among(session: AsyncSession, policy: Policy, ids: Collecti
         of_type = select(EpicRow.id).where(among(EpicRow.id, ids), EpicRow.removed_at.is_(None), named)
         found.update(await session.scalars(of_type))
     return found
-
-
-async def load_policy(session: AsyncSession) -> Policy:
-    return Policy.model_validate(await session.scalar(select(InstallationRow.policy)))
 
 
 # --- by type or label ---------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from mappings.errors import Invalid, check_values
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import is_live
 from mappings.goals.values import Driver
-from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.initiatives import initiative_ids
 from mappings.governance.value import is_answered
 from mappings.lookups import find_epics, find_sources, key_result_in, source_in
+from mappings.policy.operations import load_policy
 from mappings.reports.steering import is_steered, steered_key_results
 from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, SourceRow, among
 from mappings.values import one_of_error, text_error

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+async def load_policy(session: AsyncSession) -> Policy:
+    """The policy in force."""
+    return Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
+
+
 async def change_policy(
     session: AsyncSession,
     change: Callable[[Policy], Policy],

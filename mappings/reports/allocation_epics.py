@@ -30,8 +30,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from mappings.goals.key_results import is_live
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy, named_exemption
 from mappings.policy.names import former_names
+from mappings.policy.operations import load_policy
 from mappings.reports.allocation import AlikeWork, Allocation, Block, Served, State, Work, allocate
-from mappings.tables import EpicRow, InstallationRow, LinkRow, SourceRow, among
+from mappings.tables import EpicRow, LinkRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -237,9 +238,8 @@ class Exemptions:
 
 
 async def load_exemptions(session: AsyncSession) -> Exemptions:
-    policy = (await session.scalars(select(InstallationRow.policy))).one()
     sources = await session.execute(select(SourceRow.id, SourceRow.name, SourceRow.named_projects))
-    return Exemptions(Policy.model_validate(policy), {id: (name, named) for id, name, named in sources})
+    return Exemptions(await load_policy(session), {id: (name, named) for id, name, named in sources})
 
 
 async def exempt_ids(

@@ -21,9 +21,10 @@ from mappings.goals.steering import why_not_moved
 from mappings.governance.cadence import due_review
 from mappings.governance.conflicts import load_open_conflicts
 from mappings.governance.criteria import load_criteria
-from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.initiatives import initiative_ids
 from mappings.governance.scores import mean_scores
 from mappings.lookups import goal_in, source_in
+from mappings.policy.operations import load_policy
 from mappings.reports.audit_signs import (
     AuditFacts,
     AuditGoal,

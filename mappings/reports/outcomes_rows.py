@@ -12,8 +12,9 @@ from sqlalchemy.orm import load_only
 
 from mappings.goals.board import load_board, load_cycles, of_cycles, shown_cycles
 from mappings.governance.estimates import counting_estimates, worth
-from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.initiatives import initiative_ids
 from mappings.lookups import goal_in
+from mappings.policy.operations import load_policy
 from mappings.reports.outcomes import (
     Initiative,
     OutcomesReport,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.goals.tree import in_order
-from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.governance.initiatives import initiatives_among
 from mappings.lookups import goal_keys
 from mappings.policy.durations import last_date
+from mappings.policy.operations import load_policy
 from mappings.reports.roadmap_bars import Remark, bar_of
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
 from mappings.reports.roadmap_rows import load_details

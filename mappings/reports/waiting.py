@@ -11,10 +11,11 @@ from sqlalchemy import Select, func, select
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
 from mappings.goals.pace import LAST_DAYS
 from mappings.governance.conflicts import load_conflicts
-from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.initiatives import initiative_ids
 from mappings.governance.reviews import due_reviews
 from mappings.governance.stages import overdue_pilots
 from mappings.governance.value import is_answered
+from mappings.policy.operations import load_policy
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,

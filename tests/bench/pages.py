@@ -34,12 +34,12 @@ from app.web.sources import DELIVERIES_SHOWN, PROJECTS_SHOWN, RUNS_SHOWN, epics_
 from app.web.ticket import notice_on_ticket
 from mappings.goals.board import load_board
 from mappings.governance.conflicts import load_conflicts
-from mappings.governance.initiatives import load_policy
 from mappings.governance.review_views import in_full
 from mappings.lists import notices as lists
 from mappings.lists.epics import count_open_epics
 from mappings.lookups import goal_at, source_at
 from mappings.notices.withdrawal import count_withdrawable
+from mappings.policy.operations import load_policy
 from mappings.previews.known_names import known_names, open_key_results
 from mappings.reports.allocation_months import RowFilters
 from mappings.reports.allocation_report import allocation_report, current_rows
