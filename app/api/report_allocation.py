@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from app.api.attachments import csv_attachment
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from app.api.problems import error_responses
 from app.runtime import Runtime
@@ -210,16 +210,8 @@ async def get_allocation(
     if report.month is not None:
         filters = RowFilters(source=source, project=project)
         pieces = _finance_pieces(runtime, report.month, filters)
-        return _csv(StreamingResponse(pieces, media_type=_CSV), f"allocation-{month}")
-    return _csv(Response(csv_text(COLUMNS, allocation_table(report)), media_type=_CSV), "allocation")
-
-
-_CSV = "text/csv; charset=utf-8"
-
-
-def _csv(response: Response, name: str) -> Response:
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
+        return csv_attachment(pieces, f"allocation-{month}")
+    return csv_attachment(csv_text(COLUMNS, allocation_table(report)), "allocation")
 
 
 async def _finance_pieces(runtime: Runtime, month: FrozenMonth, filters: RowFilters) -> AsyncIterator[bytes]:

@@ -7,9 +7,9 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from app.api.attachments import csv_attachment
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName
 from mappings.reports.audit import audit_report
@@ -144,8 +144,4 @@ async def get_audit(
         return AuditOut.model_validate(audit_document(report, limit))
     if format == "md":
         return Response(markdown(report), media_type="text/markdown; charset=utf-8")
-    return StreamingResponse(
-        _encoded(csv_pieces(report)),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
-    )
+    return csv_attachment(_encoded(csv_pieces(report)), "audit")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from app.api.attachments import csv_attachment
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from mappings.goals.key_results import GoalState
 from mappings.governance.estimates import EstimateKind, Worth
@@ -204,8 +205,4 @@ async def get_outcomes(
     )
     if format == "json":
         return _present(report)
-    return Response(
-        csv_text(COLUMNS, outcomes_table(report)),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="outcomes.csv"'},
-    )
+    return csv_attachment(csv_text(COLUMNS, outcomes_table(report)), "outcomes")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement
 
+from app.api.attachments import csv_attachment
 from app.api.criteria import CriterionOut, GivenScoreOut, show_criteria, show_given
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from app.api.epic_filters import Text
@@ -187,8 +188,4 @@ async def priorities_csv(
     criteria, items = await load_all_priorities(
         session, now, await _which(session, filters, now), scored or "fully"
     )
-    return Response(
-        csv_text(*priorities_table(criteria, items)),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="priorities.csv"'},
-    )
+    return csv_attachment(csv_text(*priorities_table(criteria, items)), "priorities")

@@ -7,9 +7,9 @@ from datetime import date
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from app.api.attachments import csv_attachment
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep, get_runtime
 from app.api.epic_filters import Text
 from app.runtime import Runtime
@@ -325,11 +325,7 @@ async def get_roadmap(
     if format == "json":
         return _present(await roadmap_report(session, now, filters))
     basis = await load_basis(session, now, filters)
-    return StreamingResponse(
-        csv_pieces(get_runtime(request), basis),
-        headers={"Content-Disposition": 'attachment; filename="roadmap.csv"'},
-        media_type="text/csv; charset=utf-8",
-    )
+    return csv_attachment(csv_pieces(get_runtime(request), basis), "roadmap")
 
 
 async def csv_pieces(runtime: Runtime, basis: Basis) -> AsyncIterator[bytes]:

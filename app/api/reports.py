@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from app.api.attachments import csv_attachment
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from mappings.goals.values import Driver
 from mappings.reports.cells import csv_text
@@ -165,8 +166,4 @@ async def get_coverage(
     )
     if format == "json":
         return _present(report)
-    return Response(
-        csv_text(COLUMNS, coverage_table(report)),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="coverage.csv"'},
-    )
+    return csv_attachment(csv_text(COLUMNS, coverage_table(report)), "coverage")
