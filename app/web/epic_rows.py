@@ -20,7 +20,7 @@ from mappings.evaluation.findings import shown_row
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
 from mappings.governance.agenda import person_of
-from mappings.governance.value import UNANSWERED, ValueOfEpic
+from mappings.governance.value import NOT_ANSWERED, ValueOfEpic
 from mappings.suggestions.cache import suggest_for
 from mappings.suggestions.load import EVERYTHING
 from mappings.suggestions.material import Suggestion
@@ -92,7 +92,7 @@ async def read_rows(
                 finding=shown,
                 on_ticket=on_ticket(records, shown, why),
                 initiative=epic.id in names.initiatives,
-                value=names.values.get(epic.id, UNANSWERED),
+                value=names.values.get(epic.id, NOT_ANSWERED),
             )
         )
     return rows

@@ -80,12 +80,12 @@ class ValueOfEpic:
         return cls(**{**stored, **moments})
 
 
-UNANSWERED = ValueOfEpic()
+NOT_ANSWERED = ValueOfEpic()
 
 
 def value_of(row: EpicValueRow | None) -> ValueOfEpic:
     """The value as it is stored; of an epic that nobody was asked about nothing is."""
-    return UNANSWERED if row is None else ValueOfEpic(**{name: getattr(row, name) for name in _MEMBERS})
+    return NOT_ANSWERED if row is None else ValueOfEpic(**{name: getattr(row, name) for name in _MEMBERS})
 
 
 _MEMBERS = ValueOfEpic.__slots__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -80,22 +81,36 @@ def measure(
 async def _rounds(
     report: Report, url: str, tracker: Tracker, rounds: int
 ) -> dict[str, tuple[list[float], list[float]]]:
-    times: dict[str, tuple[list[float], list[float]]] = {query: ([], []) for query in QUERIES}
     async with northing(url) as instance:
         await instance.set_up(tracker)
         await instance.sync("full")
         report.progress(f"{TIMES} times as many epics")
         await asyncio.to_thread(grow, url)
-        with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
-            for number in range(rounds + 1):
-                report.progress(f"lists, round {number} of {rounds}")
-                for query, (listed, alone) in times.items():
-                    statements.clear()
-                    took = await _list(instance, query)
-                    own = await asyncio.to_thread(_ask, rows, tuple(statements))
-                    if number:  # the first reads what no list has read yet
-                        listed.append(took)
-                        alone.append(own)
+        return await beside_own_queries(report, instance, url, "lists", QUERIES, rounds, _list, _ask)
+
+
+async def beside_own_queries(
+    report: Report,
+    instance: Northing,
+    url: str,
+    what: str,
+    addresses: Sequence[str],
+    rounds: int,
+    ask: Callable[[Northing, str], Awaitable[float]],
+    alone: Callable[[psycopg.Connection, tuple[Statement, ...]], float],
+) -> dict[str, tuple[list[float], list[float]]]:
+    """By address the seconds that `ask` took, and those of its statements by `alone`, round by round."""
+    times: dict[str, tuple[list[float], list[float]]] = {address: ([], []) for address in addresses}
+    with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
+        for number in range(rounds + 1):
+            report.progress(f"{what}, round {number} of {rounds}")
+            for address, (asked, own) in times.items():
+                statements.clear()
+                took = await ask(instance, address)
+                took_alone = await asyncio.to_thread(alone, rows, tuple(statements))
+                if number:  # the first reads what nothing has read yet
+                    asked.append(took)
+                    own.append(took_alone)
     return times
 
 

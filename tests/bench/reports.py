@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from connectors.sandbox.company.goals import goals
-from tests.bench.lists import TIMES, Statement, grow
+from tests.bench.lists import TIMES, Statement, beside_own_queries, grow
 from tests.bench.northing import Northing, northing
 from tests.bench.report import Line, Report, ratio, spread
 from tests.bench.servers import Databases, Tracker
@@ -83,24 +83,13 @@ def measure(
 async def _rounds(
     report: Report, url: str, tracker: Tracker, rounds: int
 ) -> dict[str, tuple[list[float], list[float]]]:
-    times: dict[str, tuple[list[float], list[float]]] = {path: ([], []) for path in REPORTS}
     async with northing(url) as instance:
         await instance.set_up(tracker)
         await instance.sync("full")
         report.progress(f"{TIMES} times as many epics, and what a committee keeps of them")
         await asyncio.to_thread(grow, url)
         await steer(instance, url)
-        with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
-            for number in range(rounds + 1):
-                report.progress(f"reports, round {number} of {rounds}")
-                for path, (whole, widest) in times.items():
-                    statements.clear()
-                    took = await _ask(instance, path)
-                    own = await asyncio.to_thread(_widest, rows, tuple(statements))
-                    if number:  # the first reads what no report has read yet
-                        whole.append(took)
-                        widest.append(own)
-    return times
+        return await beside_own_queries(report, instance, url, "reports", REPORTS, rounds, _ask, _widest)
 
 
 async def steer(instance: Northing, url: str) -> None:
