@@ -21,7 +21,7 @@ from app.settings import Settings
 from connectors.base import Parent
 from mappings.errors import Invalid
 from mappings.reports.audit import audit_report
-from mappings.reports.audit_text import COLUMNS, ROWS_AT_ONCE, csv_pieces, plain
+from mappings.reports.audit_text import COLUMNS, ROWS_AT_ONCE, csv_pieces
 from mappings.tables import CriterionRow, EpicRow, ScoreRow
 from tests.support.clock import Clock
 from tests.support.goals_api import send
@@ -76,7 +76,7 @@ async def _fill(api: httpx.AsyncClient, runtime: Runtime, clock: Clock) -> None:
         api,
         "PUT",
         "/epics/jira/SHOP-1/value",
-        {"answer": "More | visits *end* in an order.", "driver": "growth"},
+        {"answer": "More | visits *end* in @orders.", "driver": "growth"},
     )
     await send(api, "PUT", "/epics/jira/SHOP-3/value", {"asked_of": "Dana"})
 
@@ -106,7 +106,7 @@ async def test_each_current_initiative_and_the_signs_on_it(filled: httpx.AsyncCl
         "nobody has checked in a value",
     ]
     assert (last["value"], last["driver"], last["answered_by"]) == (
-        "More | visits *end* in an order.", "growth", "admin token",
+        "More | visits *end* in @orders.", "growth", "admin token",
     )  # fmt: skip
     goal = last["key_result"]
     assert (goal["key"], goal["owner"], goal["sponsor"]) == ("KR-1", "shop-lead", "coo")
@@ -218,12 +218,9 @@ async def test_the_file_has_a_row_for_each_and_the_report_reads_as_one_to_send(
     table = [line for line in lines if line.startswith("| ")]
     assert len(table) == 5
     assert "<script>" not in answer.text
-    assert r"More \| visits \*end\* in an order." in table[-1]
+    # A word joiner after the @ keeps it from being a mention where the report is pasted.
+    assert "More \\| visits \\*end\\* in @\u2060orders." in table[-1]
     assert "not answered; Dana is asked" in table[3]
-
-
-def test_texts_of_people_are_one_line_that_markdown_shows_as_it_is() -> None:
-    assert plain("a | b\n# c <b>[d](e)") == r"a \| b \# c \<b\>\[d\]\(e\)"
 
 
 async def test_a_company_without_initiatives_is_told_what_makes_one(

@@ -27,10 +27,10 @@ from mappings.governance.pack import (
     change_lines,
     decision_words,
     pack_markdown,
-    plain_text,
 )
 from mappings.governance.pack_csv import pack_csv
 from mappings.governance.pack_html import pack_html
+from mappings.markdown import plain_text
 from tests.support.packs import CHANGES, COVERAGE, a_pack, agenda_facts, figures
 from tests.support.snapshots import assert_snapshot
 

@@ -7,13 +7,12 @@ words, what moved, what is to be decided, what is at risk, what was decided. It 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mappings.files.harmless import visible
 from mappings.governance.agenda import MITIGATION_ASKED, coverage_words
+from mappings.markdown import plain_text
 from mappings.words import day_words, number_words, percent
 
 if TYPE_CHECKING:
@@ -283,29 +282,8 @@ def dealt_words(pack: Pack, one: PackItem) -> str:
 
 # --- Markdown ----------------------------------------------------------------------------------
 
+
 # What Markdown, or a site that shows it, would take for markup or a table's border.
-_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
-_AS_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_AT_THE_START = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+=]))")
-# An invisible character that no line breaks at: what it parts is no mention and no address any more.
-_JOINER = "\u2060"
-_MENTION = re.compile(r"@(?=\w)")
-_ADDRESS = re.compile(r"(?i)\b(https?|ftp|mailto|xmpp):")
-_WWW = re.compile(r"(?i)\b(www)\.")
-
-
-def plain_text(text: str | None) -> str:
-    """The text in one line as Markdown shows it letter by letter: no link, mention, table or HTML comes of
-    it, and nothing that controls a terminal."""
-    line = " ".join(visible(text or "").split())
-    line = "".join(_AS_ENTITIES.get(letter, letter) for letter in line)
-    line = _SPECIAL.sub(r"\\\1", line)
-    line = _ADDRESS.sub(rf"\1{_JOINER}:", line)
-    line = _WWW.sub(rf"\1{_JOINER}.", line)
-    line = _MENTION.sub(f"@{_JOINER}", line)
-    return _AT_THE_START.sub(r"\1\\", line)
-
-
 def pack_markdown(pack: Pack) -> str:
     """One heading a slide."""
     return "\n".join(line for part in _MD_PARTS for line in part(pack))

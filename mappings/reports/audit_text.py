@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.files.harmless import visible
+from mappings.markdown import plain_text
 from mappings.policy.durations import last_day
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE
 from mappings.reports.audit_signs import number
@@ -134,18 +134,11 @@ def aside(one: AuditInitiative) -> str:
 
 # --- Markdown -----------------------------------------------------------------------------------
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!()@])")
-
-
-def plain(text: str | None) -> str:
-    """A text from people as one line that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", " ".join(visible(text or "").split()))
-
 
 def markdown(report: AuditReport, shown: int = SHOWN_IN_TEXT) -> str:
     """The whole report; of the initiatives the first `shown`, and how many more there are."""
     title = "# Audit of the current initiatives"
-    of = f", {plain(report.of)}" if report.of else ""
+    of = f", {plain_text(report.of)}" if report.of else ""
     lines = [title, "", f"{day_words(report.at.date())}{of}", "", summary(report), ""]
     lines += _signs(report)
     lines += _table(report, shown)
@@ -161,7 +154,7 @@ def _signs(report: AuditReport) -> list[str]:
     for position, one in enumerate(report.seen, 1):
         lines += [f"{position}. **{one.sign.title}.** {one.says}"]
         if on := names_seen(one, known, NAMED_IN_TEXT):
-            lines += [f"   Seen on: {'; '.join(plain(name) for name in on)}."]
+            lines += [f"   Seen on: {'; '.join(plain_text(name) for name in on)}."]
         lines += [f"   *What to do:* {one.sign.to_do}", ""]
     if report.not_seen:
         names = "; ".join(one.sign.title.lower() for one in report.not_seen)
@@ -185,13 +178,13 @@ def _table(report: AuditReport, shown: int) -> list[str]:
 
 def _row(one: AuditInitiative) -> Sequence[str]:
     goal, set_aside = one.goal, aside(one)
-    name = f"{plain(one.key)} {plain(cut_to(90, one.title))}"
+    name = f"{plain_text(one.key)} {plain_text(cut_to(90, one.title))}"
     return (
         f"{name} ({set_aside})" if set_aside else name,
-        plain(one.answer) or _unanswered(one),
-        "none" if goal is None else f"{plain(goal.key)} {plain(cut_to(90, goal.title))}",
+        plain_text(one.answer) or _unanswered(one),
+        "none" if goal is None else f"{plain_text(goal.key)} {plain_text(cut_to(90, goal.title))}",
         "" if goal is None else steered_words(one),
-        "" if goal is None else f"{plain(goal.owner) or 'none'}, {plain(goal.sponsor) or 'none'}",
+        "" if goal is None else f"{plain_text(goal.owner) or 'none'}, {plain_text(goal.sponsor) or 'none'}",
         one.stage or "",
         "" if one.score is None else f"{one.score:.4g}",
         planned(one),
@@ -199,7 +192,7 @@ def _row(one: AuditInitiative) -> Sequence[str]:
 
 
 def _unanswered(one: AuditInitiative) -> str:
-    return f"not answered; {plain(one.asked_of)} is asked" if one.asked_of else "not answered"
+    return f"not answered; {plain_text(one.asked_of)} is asked" if one.asked_of else "not answered"
 
 
 def steered_words(one: AuditInitiative) -> str:
