@@ -115,7 +115,7 @@ def test_a_peer_that_does_not_install_is_left_out(tmp_path: Path, monkeypatch: p
 def test_a_part_runs_and_says_what_it_found(part: str) -> None:
     out, aside = io.StringIO(), io.StringIO()
     code = measure(Report(out, aside), parsed([*TINY, "--only", part]))
-    said = out.getvalue()
-    assert f"\n  {part} " in said.partition("All targets")[2] or "All targets" not in said
-    assert code == (1 if "MISSED" in said else 0)
-    assert "all of it" in said
+    printed = out.getvalue()
+    assert f"\n  {part} " in printed.partition("All targets")[2] or "All targets" not in printed
+    assert code == (1 if "MISSED" in printed else 0)
+    assert "all of it" in printed

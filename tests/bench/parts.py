@@ -63,7 +63,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Measurement:
     """`usual` ones show the goals that docs/performance.md lists, and run where none is named."""
 
     measure: Callable[[Bench], None]
@@ -154,22 +154,22 @@ def _suggestions(bench: Bench) -> None:
 
 # In this order: `growth` makes the databases of many epics that `changes` and `lists` copy.
 PARTS = {
-    "sync": Part(_sync),
-    "latency": Part(_latency),
-    "growth": Part(_growth),
-    "changes": Part(_changes),
-    "lists": Part(_lists),
-    "reaction": Part(_reaction),
-    "workers": Part(_workers),
-    "intake": Part(_intake),
-    "peers": Part(_peers, usual=False),
-    "incremental": Part(_incremental, usual=False),
-    "memory": Part(_memory, usual=False),
-    "inheritance": Part(_inheritance, usual=False),
-    "import": Part(_import, usual=False),
-    "pages": Part(_pages, usual=False),
-    "reports": Part(_reports, usual=False),
-    "suggestions": Part(_suggestions, usual=False),
+    "sync": Measurement(_sync),
+    "latency": Measurement(_latency),
+    "growth": Measurement(_growth),
+    "changes": Measurement(_changes),
+    "lists": Measurement(_lists),
+    "reaction": Measurement(_reaction),
+    "workers": Measurement(_workers),
+    "intake": Measurement(_intake),
+    "peers": Measurement(_peers, usual=False),
+    "incremental": Measurement(_incremental, usual=False),
+    "memory": Measurement(_memory, usual=False),
+    "inheritance": Measurement(_inheritance, usual=False),
+    "import": Measurement(_import, usual=False),
+    "pages": Measurement(_pages, usual=False),
+    "reports": Measurement(_reports, usual=False),
+    "suggestions": Measurement(_suggestions, usual=False),
 }
 USUAL = tuple(name for name, part in PARTS.items() if part.usual)
 
