@@ -51,7 +51,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 """)
 
 
-ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session
+ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session, also of one that has read the time already
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Runtime:
         return claim_name(self.worker)
 
     async def now(self, database: AsyncSession | AsyncConnection) -> datetime:
-        """The time now, UTC; of a session that reads a page, the moment at which the page was asked for."""
+        """The time now, UTC; of a session that has read it, that moment, and of one that reads a page, the
+        moment at which the page was asked for."""
         asked_for: datetime | None = database.info.get(ASKED_FOR_AT)
         return asked_for or await self.clock.read(database)
 

@@ -11,7 +11,7 @@ from app.sync.hiccups import after_hiccups
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
-from mappings.epics.children import mark_read
+from mappings.epics.children import mark_named, mark_never_counted, mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.queue import renew_lease
@@ -41,7 +41,8 @@ class Batch:
 
     `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
     its project's key. `cursor`: how far the project `project` is read with this.
-    `requested_at`: when the tracker was asked for it, or before that; None for just now.
+    `requested_at`: when the tracker was asked for it, or before that; None for just now. `counted`: the
+    children of `epics` were counted, so that those without a count cannot be.
     """
 
     epics: tuple[Epic, ...]
@@ -51,6 +52,7 @@ class Batch:
     project: str = ""
     cursor: datetime | None = None
     requested_at: datetime | None = None
+    counted: bool = False
 
 
 @dataclass
@@ -79,12 +81,6 @@ class Progress:
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source, repeatable=repeatable)
-
-    @property
-    def counts_apart(self) -> bool:
-        """Whether the epics that are read are to be counted: no ticket says it, and the run does not
-        count all."""
-        return self.run.mode == "incremental" and not self.connector.children_on_tickets
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """The tracker's answer; an answer that cannot be understood is asked for again."""
@@ -162,8 +158,7 @@ class Progress:
                     session, source_id, tracker, batch.epics, batch.missing, now, batch.requested_at
                 )
             )
-            if (found.created or found.updated) and self.counts_apart:
-                await mark_read(session, self.source, [epic.remote_id for epic in batch.epics], now)
+            await self._mark_uncounted(session, batch, now, changed=bool(found.created or found.updated))
             await mark_changed(session, self.source, batch.epics, now)  # those that are new
             seen = len(batch.epics) + len(batch.unreadable)
             if batch.cursor is not None:
@@ -175,6 +170,22 @@ class Progress:
         self.stored_at = now
         self.unreadable_fields = fields | self.unreadable_fields
         await self._met(batch)
+
+    async def _mark_uncounted(
+        self, session: AsyncSession, batch: Batch, now: datetime, *, changed: bool
+    ) -> None:
+        """Have those epics counted at the end of the run whose count no ticket shows."""
+        if self.connector.children_on_tickets or batch.counted:
+            return
+        ids = [epic.remote_id for epic in batch.epics]
+        if self.run.mode != "full":
+            if changed:
+                await mark_read(session, self.source, ids, now)
+        elif batch.project or not self.resumed:
+            await mark_named(session, self.source, ids)
+        else:
+            # Asked for by id, as only the interrupted process knows what it met: that one has counted these.
+            await mark_never_counted(session, self.source, ids)
 
     async def _met(self, batch: Batch) -> None:
         unreadable = {item.ref.remote_id for _, item in batch.unreadable if item.ref is not None}
@@ -205,5 +216,6 @@ def _parts(batch: Batch, error: Exception) -> list[Batch]:
         transferred=batch.transferred,
         project=batch.project,
         requested_at=batch.requested_at,
+        counted=batch.counted,
     )
     return [first, replace(batch, epics=batch.epics[middle:])]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.connector_usage import track_usage
 from app.run_result import REPORT, RunResult, error_of
@@ -21,7 +21,6 @@ from connectors.base import (
     ConnectorError,
     Epic,
     EpicRef,
-    Page,
     Project,
     Unauthorized,
     Unavailable,
@@ -49,7 +48,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.runtime import Runtime
+    from app.sync.relatives import CountedPage
     from mappings.tables import RunRow, SourceRow
+
+T = TypeVar("T")
 
 NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
 
@@ -154,7 +156,6 @@ class _Reader:
         while not done:
             try:
                 await self._read_pages(project, since)
-                await self.relatives.mark_project(project.key)
                 await self._note_read(project.key, fully_synced=True, problem=None)
                 return
             except BadPayload as error:
@@ -176,14 +177,17 @@ class _Reader:
             asked = [await self.runtime.now(session)] * 2
         async with (
             aclosing(self.connector.changed_since(project, since)) as pages,
-            aclosing(prefetch(pages)) as fetched,
+            aclosing(prefetch(self.relatives.counted(pages))) as fetched,
         ):
             async for page in fetched:
                 await self._store(project.key, page, since, asked.pop(0))
                 asked.append(self.progress.stored_at or asked[0])
                 del page  # a page may be large, and the next one is on its way
 
-    async def _store(self, key: str, page: Page, since: datetime | None, requested_at: datetime) -> None:
+    async def _store(
+        self, key: str, read: CountedPage, since: datetime | None, requested_at: datetime
+    ) -> None:
+        page = read.page
         batch = Batch(
             page.epics,
             # A full run removes only what has passed the drop guard, so here these count as not met.
@@ -193,6 +197,7 @@ class _Reader:
             project=key,
             cursor=page.cursor,
             requested_at=requested_at,
+            counted=read.counted,
         )
         ahead = page.cursor is not None and (since is None or page.cursor > since)
         await self.progress.store(batch, ahead=ahead)
@@ -249,7 +254,7 @@ def _unread_error(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
     return error_of("unread", f"Not everything was read. {shown}", " ".join(remedies))
 
 
-async def prefetch(pages: AsyncGenerator[Page, None]) -> AsyncGenerator[Page, None]:
+async def prefetch(pages: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     """The pages; the next page is fetched while the caller stores the one before."""
     next_page = asyncio.ensure_future(anext(pages, None))
     try:

@@ -53,6 +53,7 @@ MOST_ROWS = 1000  # no page is longer: pages of 100 are asked for
 PROPERTY = "northing"
 
 _KEY = re.compile(rf"(?=.{{1,255}}\Z){PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_PROJECT_KEY = re.compile(PROJECT_KEY)
 _MOST_NAMED = 50  # types, in a message
 _MOST_LEVELS = 20  # of lists and cascading options in a custom field; a cascading select has two
 
@@ -115,7 +116,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         raise NotAsDescribed("its key is not the key of an issue")
     kind, status = _needed(found, "issuetype", "id"), _needed(found, "status", "statusCategory")
     sub_task = kind.get("subtask") is True or kind.get("hierarchyLevel") == -1
-    project = object_in(found, "project")
+    project, category = object_in(found, "project"), category_of(status)
     epic = Epic(
         remote_id=number_in(issue, "id"),
         key=key,
@@ -124,7 +125,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         url=f"{site}/browse/{key}",
         type=text_in(kind, "name"),
         status=text_in(status, "name"),
-        status_category=category_of(status),
+        status_category=category,
         created_at=moment_in(found, "created"),
         updated_at=moment_in(found, "updated"),
         labels=tuple(map(_label, list_in(found, "labels"))),
@@ -134,7 +135,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         parent=None if sub_task else _parent_of(object_in(found, "parent"), key, site),
         text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
-        finished_at=_finished_at(found) if category_of(status) == "done" else None,
+        finished_at=_finished_at(found) if category == "done" else None,
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
 
@@ -230,7 +231,7 @@ def key_of(value: Any) -> str | None:
 
 
 def project_key_of(value: Any) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(PROJECT_KEY, value) else None
+    return value if isinstance(value, str) and _PROJECT_KEY.fullmatch(value) else None
 
 
 def _label(value: Any) -> str:
