@@ -82,9 +82,11 @@ def _at_least(least: int) -> Callable[[str], int]:
 def measure(report: Report, options: argparse.Namespace) -> int:
     """The exit code. How long it took has a target where the usual parts ran in their usual sizes."""
     start = perf_counter()
-    run(options.parts, report, options)
+    took = run(options.parts, report, options)
     report.part("bench")
     report.section("The bench")
+    for name, seconds in took.items():
+        report.add(Line(name, f"{seconds:.0f} s"))
     report.add(duration(perf_counter() - start, usual=options.usual))
     return report.close()
 
