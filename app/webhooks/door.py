@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from app.database import database_trouble, libpq_url
 from app.webhooks.body_budget import BodyBudget
 from mappings.sources.refused_signatures import COUNT_REFUSED
-from mappings.webhooks.queue import REPEAT_PAUSE
+from mappings.webhooks.queue import BURST_WINDOW, REPEAT_PAUSE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,8 +37,6 @@ CACHED_NAMES = 1000  # cached names; upper and lower case give one source many o
 LOG_SECONDS = 60
 COUNT_SECONDS = 5  # a process that is killed loses the counts of this interval
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
-# One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
-WAKE_UP_DELAY = 0.1
 STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
 _SOURCE = "SELECT id, kind, webhook_secret, uuid, base_url FROM sources WHERE lower(name) = lower(%s)"
@@ -166,7 +164,7 @@ class Intake:
         self._gathering: dict[KnownSource, _StoreBatch] = {}
         self._logged_at: dict[int, float] = {}
         self._waiting: set[int] = set()
-        self._sending_wake_ups: asyncio.Task[None] | None = None
+        self._sending_wake_ups: dict[int, asyncio.Task[None]] = {}
         self._counts: Counter[tuple[int, str, str]] = Counter()
         self._refused: set[int] = set()
         self._refusals: Counter[int] = Counter()
@@ -329,22 +327,29 @@ class Intake:
     # --- wake-ups -----------------------------------------------------------------------------
 
     def schedule_wake_up(self, source_id: int) -> None:
-        """Wake a worker for the deliveries of a source. If this process dies first, the sweep does it."""
+        """Wake a worker for the deliveries of a source: at once for the first, and for those that follow
+        within `BURST_WINDOW` once at its end. If this process dies first, the sweep does it."""
         self._waiting.add(source_id)
-        if self._sending_wake_ups is None or self._sending_wake_ups.done():
-            self._sending_wake_ups = asyncio.create_task(self._send_wake_ups(), name="wake-ups")
+        if source_id not in self._sending_wake_ups:
+            sending = asyncio.create_task(self._send_wake_ups(source_id), name="wake-ups")
+            self._sending_wake_ups[source_id] = sending
 
-    async def _send_wake_ups(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(WAKE_UP_DELAY)
-            waiting, self._waiting = self._waiting, set()
-            for source_id in waiting:
-                try:
-                    await self._queue.configure_task("process_deliveries").defer_async(source_id=source_id)
-                except Exception as error:  # any error, for the other sources still need their workers
-                    log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
+    async def _send_wake_ups(self, source_id: int) -> None:
+        try:
+            while source_id in self._waiting:
+                self._waiting.remove(source_id)
+                await self._wake(source_id)
+                await asyncio.sleep(BURST_WINDOW.total_seconds())
+        finally:
+            del self._sending_wake_ups[source_id]
+
+    async def _wake(self, source_id: int) -> None:
+        try:
+            await self._queue.configure_task("process_deliveries").defer_async(source_id=source_id)
+        except Exception as error:  # any error, for the next webhook of the source is to be tried again
+            log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
 
     async def wait_for_wake_ups(self) -> None:
         """Wait until every scheduled wake-up is sent."""
-        if self._sending_wake_ups is not None:
-            await asyncio.wait({self._sending_wake_ups})
+        if self._sending_wake_ups:
+            await asyncio.wait({*self._sending_wake_ups.values()})

@@ -13,7 +13,7 @@ from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import undefer
 
 from mappings import leases
-from mappings.leases import ALWAYS_DUE, RELEASED
+from mappings.leases import ALWAYS_DUE, LEASE, RELEASED
 from mappings.locks import locked_source
 from mappings.tables import READING_MODES, DeliveryRow, EpicRow, NoticeRow, RunRow, SourceRow
 
@@ -30,6 +30,9 @@ BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
 DELETED_AT_ONCE = 1000
 # What a body names is read at most so often, however often the body comes under new ids.
 REPEAT_PAUSE = timedelta(minutes=1)
+# What arrives within this time of each other is processed together, so that a burst on one epic costs one
+# fetch. A delivery that comes alone does not wait for others.
+BURST_WINDOW = timedelta(milliseconds=100)
 
 
 def _claimable(now: datetime) -> Any:
@@ -72,6 +75,17 @@ async def claim_deliveries(
     claim = leases.taking(DeliveryRow, owner, now, DeliveryRow.id.in_(ids), **attempted)
     claimed = await session.scalars(claim.options(undefer(DeliveryRow.body)))
     return sorted(claimed, key=lambda delivery: delivery.id)
+
+
+def left_of_burst(claimed: Sequence[DeliveryRow], *, follows: bool) -> timedelta:
+    """How long the claimed deliveries are to be left for others to join them: until the oldest has been here
+    for `BURST_WINDOW`. Nothing for one that came alone. `follows`: others were processed just before."""
+    oldest = claimed[0]
+    assert oldest.claimed_until is not None
+    now = oldest.claimed_until - LEASE
+    if not follows and len(claimed) == 1:
+        return timedelta()
+    return max(oldest.received_at + BURST_WINDOW - now, timedelta())
 
 
 async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime) -> None:
