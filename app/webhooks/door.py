@@ -2,7 +2,8 @@
 
 A delivery costs one statement on a connection of the intake's own pool, committed by itself: through the
 API's session it would cost twice as much, and a tracker waits only seconds for an answer. Deliveries of a
-source that are ready at the same moment share one statement, because its commit costs more than all else.
+source that are ready at the same moment, or while its statements are under way, share one statement, because
+its commit costs more than all else.
 Sources are cached; the statement stores nothing where a source has changed since.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +26,7 @@ from mappings.sources.refused_signatures import COUNT_REFUSED
 from mappings.webhooks.queue import BURST_WINDOW, REPEAT_PAUSE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     import procrastinate
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONNECTIONS = 8
+STATEMENTS = 2  # of one source at once: one waits for the disk while the other is made ready
 CACHED_NAMES = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
 COUNT_SECONDS = 5  # a process that is killed loses the counts of this interval
@@ -45,7 +49,9 @@ _AS_KNOWN = """
         AND sources.webhook_secret = %(encrypted_secret)s
 """
 # A body under a new id: it `waits` with its twin, the newest delivery with the same digest or an earlier one
-# of this statement, where that is still to be worked on; it comes `again` where that was worked on.
+# of this statement, where that is still to be worked on; it comes `again` where that was worked on. Each look
+# is for one row, by an index: for a list of ids, PostgreSQL reads all rows of the source until it has counted
+# them.
 _STORE = """
     WITH listed AS (
         SELECT *, {now} AS now FROM unnest(
@@ -54,20 +60,21 @@ _STORE = """
             %(due_at)b::timestamptz[]
         ) WITH ORDINALITY
             AS one (remote_id, digest, event, action, is_form, body, state, reason, due_at, place)
-    ), known AS (
-        SELECT remote_id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)b)
     ), fresh AS (
         SELECT listed.remote_id, twin.ended_at, coalesce(twin.was_worked_on, false) AS again,
             listed.state = 'received' AND (coalesce(twin.is_waiting, false)
                 OR row_number() OVER (PARTITION BY digest ORDER BY place) > 1) AS waits
         FROM listed LEFT JOIN LATERAL (
+            SELECT true AS is_there FROM deliveries
+            WHERE source_id = %(source)s AND remote_id = listed.remote_id LIMIT 1
+        ) AS known ON true LEFT JOIN LATERAL (
             SELECT ended_at, state = 'received' AND claimed_by IS NULL AS is_waiting,
                 is_repeat OR state <> 'failed' AS was_worked_on
             FROM deliveries WHERE source_id = %(source)s AND digest = listed.digest
                 AND reason IS DISTINCT FROM 'repeated'
             ORDER BY id DESC LIMIT 1
         ) AS twin ON true
-        WHERE remote_id NOT IN (SELECT remote_id FROM known)
+        WHERE known.is_there IS NULL
     )
     INSERT INTO deliveries (
         source_id, remote_id, digest, event, action, is_form, body, received_at, is_repeat,
@@ -141,6 +148,14 @@ class _StoreBatch:
     stored: asyncio.Task[dict[str, tuple[int, str | None]]] = field(init=False)
 
 
+@dataclass(eq=False, slots=True)
+class _Statements:
+    """Room for the statements of one source, and how many use it or wait for it."""
+
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STATEMENTS))
+    users: int = 0
+
+
 class Intake:
     """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
@@ -162,6 +177,7 @@ class Intake:
         self._queue, self._clock = queue, clock
         self._known: dict[str, KnownSource] = {}
         self._gathering: dict[KnownSource, _StoreBatch] = {}
+        self._statements: dict[int, _Statements] = {}
         self._logged_at: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._sending_wake_ups: dict[int, asyncio.Task[None]] = {}
@@ -232,7 +248,32 @@ class Intake:
 
     async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, str | None]]:
         await asyncio.sleep(0)  # let the event loop read from the sockets once more
-        del self._gathering[source]
+        async with self._room_for_statement(source.id):
+            del self._gathering[source]
+            return await self._store_batch(source, batch)
+
+    @asynccontextmanager
+    async def _room_for_statement(self, source_id: int) -> AsyncIterator[None]:
+        """Wait for one of the source's statements to end where all its room is used; for as long as for a
+        connection, and then let the pool decide."""
+        statements = self._statements.setdefault(source_id, _Statements())
+        statements.users += 1
+        got_room = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECTION_SECONDS):
+                    got_room = await statements.room.acquire()
+            yield
+        finally:
+            if got_room:
+                statements.room.release()
+            statements.users -= 1
+            if not statements.users:
+                del self._statements[source_id]
+
+    async def _store_batch(
+        self, source: KnownSource, batch: _StoreBatch
+    ) -> dict[str, tuple[int, str | None]]:
         sent = batch.deliveries.values()
         values: dict[str, Any] = {
             name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
