@@ -87,11 +87,12 @@ class Runtime:
         asked_for: datetime | None = database.info.get(ASKED_FOR_AT)
         return asked_for or await self.clock.read(database)
 
-    async def connect(self, source: SourceRow) -> Connector:
-        """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot
-        be decrypted."""
-        async with self.sessions() as session:
-            now = await self.now(session)
+    async def connect(self, source: SourceRow, now: datetime | None = None) -> Connector:
+        """The connector of a source; `now` is the time, where the caller has just read it. Raises
+        `secrets.CannotDecrypt` where its credentials cannot be decrypted."""
+        if now is None:
+            async with self.sessions() as session:
+                now = await self.now(session)
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,

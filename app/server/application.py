@@ -109,7 +109,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     problems.install(app, error_pages)
     _describe_problems(app)
     # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
-    app.router.routes[:0] = webhooks.router.routes
+    app.router.routes[:0] = [webhooks.ReceivingRoute(), *webhooks.router.routes]
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(_api(links_bulk.BulkRouter, (links_bulk,)))
