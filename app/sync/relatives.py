@@ -104,7 +104,7 @@ class Relatives:
         on_page = {epic.key.lower() for epic in page.epics}
         parents = [pair for pair in page.changed_children.parents if pair[0].key.lower() not in on_page]
         if parents and not self.is_full:
-            async with self.progress.transaction() as session:
+            async with self.progress.storing, self.progress.transaction() as session:
                 await mark_changed_children(session, self.source.id, parents)
 
     # --- children ---------------------------------------------------------------------------

@@ -6,7 +6,6 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.base import (
@@ -52,7 +51,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 1000  # no page is longer: pages of 100 are asked for
 PROPERTY = "northing"
 
-_KEY = re.compile(rf"(?=.{{1,255}}\Z){PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_KEY = re.compile(rf"{PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_LONGEST_KEY = 255
 _PROJECT_KEY = re.compile(PROJECT_KEY)
 _MOST_NAMED = 50  # types, in a message
 _MOST_LEVELS = 20  # of lists and cascading options in a custom field; a cascading select has two
@@ -63,8 +63,7 @@ _CATEGORIES: dict[str, StatusCategory] = {"new": "todo", "indeterminate": "doing
 # --- tickets --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """An issue as an epic, the id of its type, which decides whether it is one, and that of its project."""
 
     epic: Epic
@@ -227,7 +226,8 @@ def unreadable_of(
 
 def key_of(value: Any) -> str | None:
     """`value` if it has the form of an issue's key, else None."""
-    return value if isinstance(value, str) and _KEY.fullmatch(value) else None
+    is_key = isinstance(value, str) and len(value) <= _LONGEST_KEY and _KEY.fullmatch(value)
+    return value if is_key else None
 
 
 def project_key_of(value: Any) -> str | None:
@@ -246,8 +246,12 @@ def category_of(status: Mapping[str, Any]) -> StatusCategory:
 
 
 def _names(things: Iterable[Any]) -> tuple[str, ...]:
-    found = (thing.get("displayName") or thing.get("name") for thing in things if isinstance(thing, dict))
-    return tuple(text_of(name, "name") for name in found if name)
+    found = [
+        text_of(name, "name")
+        for thing in things
+        if isinstance(thing, dict) and (name := thing.get("displayName") or thing.get("name"))
+    ]
+    return tuple(found)
 
 
 def strings_of(value: Any, level: int = 0) -> tuple[str, ...]:

@@ -1,5 +1,8 @@
 """Speed: what makes syncs and lists cheap."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "2026_11_29_0008"
 down_revision = "2026_11_29_0007"
 branch_labels = None
@@ -7,8 +10,22 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    _project_lists()
 
 
 def downgrade() -> None:
-    pass
+    _drop_project_lists()
+
+
+def _project_lists() -> None:
+    """The list of a source's projects is remembered, and which projects no search shows an older change of."""
+    op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
+    listed = sa.Column("listed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    op.add_column("source_projects", listed)
+
+
+def _drop_project_lists() -> None:
+    op.drop_column("source_projects", "listed")
+    op.drop_column("source_projects", "settled_cursor")
+    op.drop_column("sources", "projects_listed_at")
