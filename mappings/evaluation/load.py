@@ -211,6 +211,8 @@ _NOTICES = (
 def _answer(row: EpicRow, commands: Sequence[CommandCommentRow]) -> tuple[CommandAnswer | None, bool]:
     """The answer that is to be shown, and whether a command that is answered was given after the last
     evaluation: one that was refused in silence changes nothing."""
+    if not commands:
+        return None, False
     answer = None
     for comment in commands:
         if comment.answer is not None:
