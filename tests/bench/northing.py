@@ -39,7 +39,7 @@ from mappings.tables import EpicRow, NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
 SOURCE, REPOSITORY = "crowd", "acme/crowd"
-SYNC_SECONDS = 120
+SYNC_SECONDS = 400
 TOKEN = "a-token-for-the-bench"
 SECRET = "a secret of the trackers'"
 PUBLIC_URL = "http://127.0.0.1:8000"

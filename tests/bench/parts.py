@@ -1,0 +1,184 @@
+"""The parts of the bench: what each shows, and which of them run where none is named."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from tests.bench import (
+    changes,
+    door,
+    growth,
+    imports,
+    incremental,
+    inheritance,
+    latency,
+    lists,
+    machine,
+    memory,
+    pages,
+    peers,
+    reaction,
+    reports,
+    speed,
+    suggestions,
+    workers,
+)
+from tests.bench.crowds import Crowds
+from tests.bench.report import Report
+from tests.bench.servers import Databases, databases, tracker
+
+FEWER = 10  # times fewer epics, to compare with
+
+
+class Bench:
+    """What the parts share; each is made when a part first needs it, and ends with `stack`."""
+
+    def __init__(self, report: Report, stack: ExitStack, options: argparse.Namespace) -> None:
+        self.report = report
+        self.options = options
+        self._stack = stack
+
+    @cached_property
+    def databases(self) -> Databases:
+        made = self._stack.enter_context(databases())
+        self.report.section("The machine")
+        for line in machine.facts(made.url("postgres")):
+            self.report.say(line)
+        return made
+
+    @cached_property
+    def runner(self) -> asyncio.Runner:
+        return self._stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
+
+    @cached_property
+    def crowds(self) -> Crowds:
+        return Crowds(self._stack, self.databases, self.report)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`usual` ones show the goals that docs/performance.md lists, and run where none is named."""
+
+    measure: Callable[[Bench], None]
+    usual: bool = True
+
+
+def _sync(bench: Bench) -> None:
+    many = bench.crowds.tracker(bench.options.epics)
+    speed.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _latency(bench: Bench) -> None:
+    latency.measure(bench.report, bench.databases, bench.options.epics, bench.options.slow_rounds)
+
+
+def _growth(bench: Bench) -> None:
+    epics, rounds = bench.options.epics, bench.options.slow_rounds
+    growth.measure(bench.report, bench.databases, bench.crowds, epics, rounds)
+
+
+def _changes(bench: Bench) -> None:
+    epics = bench.options.epics
+    with tracker(epics) as many, tracker(epics // 100 or 1) as few:
+        changes.measure(bench.report, bench.runner, bench.databases, few, many, bench.options.rules)
+
+
+def _lists(bench: Bench) -> None:
+    many = bench.crowds.tracker(bench.options.epics)
+    lists.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _reaction(bench: Bench) -> None:
+    reaction.measure(bench.report, bench.runner, bench.databases, bench.options.edits)
+
+
+def _workers(bench: Bench) -> None:
+    options = bench.options
+    workers.measure(bench.report, bench.runner, bench.databases, options.notices, options.slow_rounds)
+
+
+def _intake(bench: Bench) -> None:
+    options = bench.options
+    door.measure(bench.report, bench.runner, bench.databases, options.rounds, options.seconds)
+
+
+def _peers(bench: Bench) -> None:
+    peers.measure(
+        bench.report, bench.databases, bench.crowds.tracker(bench.options.epics), bench.options.rounds
+    )
+
+
+def _incremental(bench: Bench) -> None:
+    with tracker(bench.options.epics) as many:  # of its own, for some of its epics are changed
+        incremental.measure(bench.report, bench.runner, bench.databases, many)
+
+
+def _memory(bench: Bench) -> None:
+    few, many = (
+        bench.crowds.tracker(number) for number in (bench.options.epics // FEWER, bench.options.epics)
+    )
+    memory.measure(bench.report, bench.databases, few, many, bench.options.rounds)
+
+
+def _inheritance(bench: Bench) -> None:
+    epics = bench.options.epics
+    with tracker(1) as one:
+        inheritance.measure(bench.report, bench.runner, bench.databases, one, epics // 10, epics * 10)
+
+
+def _import(bench: Bench) -> None:
+    many = bench.crowds.tracker(bench.options.epics)
+    imports.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _pages(bench: Bench) -> None:
+    many = bench.crowds.tracker(bench.options.epics)
+    pages.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _reports(bench: Bench) -> None:
+    many = bench.crowds.tracker(bench.options.epics)
+    reports.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _suggestions(bench: Bench) -> None:
+    suggestions.measure(bench.report, bench.options.rounds)
+
+
+# In this order: `growth` makes the databases of many epics that `changes` and `lists` copy.
+PARTS = {
+    "sync": Part(_sync),
+    "latency": Part(_latency),
+    "growth": Part(_growth),
+    "changes": Part(_changes),
+    "lists": Part(_lists),
+    "reaction": Part(_reaction),
+    "workers": Part(_workers),
+    "intake": Part(_intake),
+    "peers": Part(_peers, usual=False),
+    "incremental": Part(_incremental, usual=False),
+    "memory": Part(_memory, usual=False),
+    "inheritance": Part(_inheritance, usual=False),
+    "import": Part(_import, usual=False),
+    "pages": Part(_pages, usual=False),
+    "reports": Part(_reports, usual=False),
+    "suggestions": Part(_suggestions, usual=False),
+}
+USUAL = tuple(name for name, part in PARTS.items() if part.usual)
+
+
+def run(names: tuple[str, ...], report: Report, options: argparse.Namespace) -> None:
+    """These parts, in the order of `PARTS`."""
+    with ExitStack() as stack:
+        bench = Bench(report, stack, options)
+        for name, part in PARTS.items():
+            if name in names:
+                report.part(name)
+                part.measure(bench)
