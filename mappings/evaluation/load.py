@@ -112,7 +112,8 @@ def _columns_without(*names: str) -> list[Label[Any]]:
 
 EVALUATED_COLUMNS = _columns_without(
     *("content_hash", "removed_at", "alignment", "evaluate_at", "search_text", "description"),
-    *("starts_on", "due_on", "points", "finished_at"),
+    *("starts_on", "due_on", "points", "finished_at", "children", "children_done", "children_at"),
+    *("comments_changed_at", "comments_read_at"),
 )
 # Those that rules read, and the id: `matched_epic_of`.
 MATCHED_COLUMNS = _columns(
