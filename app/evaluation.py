@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 SLICE_SIZE = 400
 # Many changes may come one after the other, and each waits for the slices that are being evaluated.
-AFFECTED_SLICE_SIZE = 100
+AFFECTED_SLICE_SIZE = 200
 
 
 async def evaluate_due(runtime: Runtime, run: RunRow, source: SourceRow) -> None:

@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from tests.bench import (
     changes,
     door,
+    evaluation,
     growth,
     imports,
     incremental,
@@ -89,6 +90,8 @@ def _changes(bench: Bench) -> None:
     epics = bench.options.epics
     with tracker(epics) as many, tracker(epics // 100 or 1) as few:
         changes.measure(bench.report, bench.runner, bench.databases, few, many, bench.options.rules)
+    rounds = bench.options.slow_rounds
+    evaluation.measure(bench.report, bench.runner, bench.crowds, epics * FEWER, rounds)
 
 
 def _lists(bench: Bench) -> None:
