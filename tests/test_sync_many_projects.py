@@ -15,6 +15,7 @@ from hypothesis import given, strategies as st
 from sqlalchemy import select
 
 from app.runtime import Runtime
+from app.sync.projects import MOST_REFUSED
 from app.sync.side_by_side import side_by_side, to_its_end
 from connectors.base import Project, Start
 from connectors.jira import search
@@ -147,21 +148,24 @@ async def test_one_of_many_is_gone_and_the_others_are_read(
 ) -> None:
     """As Jira says which it is, and by halves where it does not."""
     keys = await _connected(world, clock, 50)
-    clock.advance(hours=1)
     for key in keys[:3]:
         world.site.edit(f"{key}-1", summary="Changed")
     gone = keys[20]
     if names_it:
         world.site.delete_project(gone)
-        run = await world.sync("jira")
-        assert f"{gone}: " in _problems(run)
-        assert world.jira.log.count() < 10
+        most = 2
     else:
         world.jira.faults.add("POST */search/jql", _refuse(gone), times=None)
-        run = await world.sync("jira")
-        assert f"{gone}: Jira refused: No." in _problems(run)
-        assert len(world.jira.log.matching("POST */search/jql")) <= 2 * 6 + 1
-    assert (run["state"], run["updated"], _problems(run).count(": ")) == ("partial", 3, 2 - names_it)
+        most = 2 + 2 * 6
+    run = await world.sync("jira")
+    assert (run["state"], run["updated"]) == ("partial", 3)
+    assert _problems(run).startswith(f"Not everything was read. {gone}: ")
+    assert len(searches(world.jira)) <= most
+    assert world.jira.log.count() <= most + 12
+    clock.advance(minutes=15)
+    world.jira.faults.clear()
+    world.site.edit(f"{keys[4]}-1", summary="Changed later")
+    assert (await world.sync("jira"))["updated"] == 1
 
 
 def _refuse(key: str) -> Any:
@@ -181,6 +185,18 @@ def _refuse(key: str) -> Any:
             await app(scope, again, send)
 
     return act
+
+
+@pytest.mark.database
+async def test_what_is_refused_whatever_its_projects_is_not_divided_for_ever(
+    world: World, clock: Clock
+) -> None:
+    keys = await _connected(world, clock, 50)
+    refused = answer(400, {"errorMessages": ["No."], "errors": {}})
+    world.jira.faults.add("POST */search/jql", refused, times=None)
+    run = await world.sync("jira")
+    assert (run["state"], run["seen"]) == ("partial", 0)
+    assert len(searches(world.jira)) <= 1 + MOST_REFUSED + 2 * 6 < len(keys)
 
 
 @pytest.mark.database

@@ -18,7 +18,7 @@ def downgrade() -> None:
 
 
 def _project_lists() -> None:
-    """The list of a source's projects is remembered, and which projects no search shows an older change of."""
+    """The list of projects is remembered, and of which projects no search shows an older change any more."""
     op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
     no = sa.text("false")
