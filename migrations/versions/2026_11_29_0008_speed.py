@@ -18,11 +18,11 @@ def downgrade() -> None:
 
 
 def _project_lists() -> None:
-    """The list of a source's projects is remembered, and which projects no search shows an older change of."""
+    """The list of projects is remembered, and of which projects no search shows an older change any more."""
     op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
-    listed = sa.Column("listed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
-    op.add_column("source_projects", listed)
+    no = sa.text("false")
+    op.add_column("source_projects", sa.Column("listed", sa.Boolean(), server_default=no, nullable=False))
 
 
 def _drop_project_lists() -> None:

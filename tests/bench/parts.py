@@ -26,6 +26,7 @@ from tests.bench import (
     memory,
     pages,
     peers,
+    quiet,
     reaction,
     reports,
     speed,
@@ -90,13 +91,20 @@ def _changes(bench: Bench) -> None:
     epics = bench.options.epics
     with tracker(epics) as many, tracker(epics // 100 or 1) as few:
         changes.measure(bench.report, bench.runner, bench.databases, few, many, bench.options.rules)
-    rounds = bench.options.slow_rounds
-    evaluation.measure(bench.report, bench.runner, bench.crowds, epics * FEWER, rounds)
+
+
+def _evaluation(bench: Bench) -> None:
+    epics, rounds = bench.options.epics * growth.TIMES, bench.options.slow_rounds
+    evaluation.measure(bench.report, bench.runner, bench.crowds, epics, rounds)
 
 
 def _lists(bench: Bench) -> None:
     many = bench.crowds.tracker(bench.options.epics)
     lists.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+
+
+def _quiet(bench: Bench) -> None:
+    quiet.measure(bench.report, bench.runner, bench.databases)
 
 
 def _reaction(bench: Bench) -> None:
@@ -156,17 +164,19 @@ def _suggestions(bench: Bench) -> None:
     suggestions.measure(bench.report, bench.options.rounds)
 
 
-# In this order: `growth` makes the databases of many epics that `changes` and `lists` copy.
+# In this order: `growth` makes the databases of many epics that `evaluation` and `lists` copy.
 PARTS = {
     "sync": Measurement(_sync),
     "latency": Measurement(_latency),
     "growth": Measurement(_growth),
-    "changes": Measurement(_changes),
+    "evaluation": Measurement(_evaluation),
     "lists": Measurement(_lists),
+    "quiet": Measurement(_quiet),
     "reaction": Measurement(_reaction),
     "workers": Measurement(_workers),
     "intake": Measurement(_intake),
     "peers": Measurement(_peers, usual=False),
+    "changes": Measurement(_changes, usual=False),
     "incremental": Measurement(_incremental, usual=False),
     "memory": Measurement(_memory, usual=False),
     "inheritance": Measurement(_inheritance, usual=False),
