@@ -72,7 +72,7 @@ async def test_n_epics_cost_a_request_for_each_hundred(world: World, mode: str) 
 async def due(runtime: Runtime) -> int:
     """How many epics are still to be counted."""
     async with runtime.sessions() as session:
-        return (await session.scalars(text("SELECT count(*) FROM children_due"))).one()
+        return int((await session.scalars(text("SELECT count(*) FROM children_due"))).one())
 
 
 async def test_a_full_run_stores_each_epic_once_with_its_count(world: World, runtime: Runtime) -> None:
