@@ -255,8 +255,9 @@ async def test_a_first_sync_reads_several_projects_side_by_side(world: World, ki
         tracker.faults.add("GET */issues", held)
     syncing = asyncio.create_task(world.sync("source"))
     await held.reached.wait()
-    while len(await world.keys("source")) < 5:
+    while not syncing.done() and len(await world.keys("source")) < 5:
         await asyncio.sleep(0)
+    assert not syncing.done()
     held.go_on.set()
     run = await syncing
     assert (run["state"], run["created"]) == ("succeeded", 6)
