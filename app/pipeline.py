@@ -224,7 +224,12 @@ async def write_tickets(runtime: Runtime, source_id: int) -> None:
         now = await runtime.now(session)
         if source is None or await left_to_another(session, runtime, source, now):
             return
-    with structlog.contextvars.bound_contextvars(source=source.name):
+    with (
+        structlog.contextvars.bound_contextvars(source=source.name),
+        runtime.writers.place(source_id) as is_free,
+    ):
+        if not is_free:
+            return
         try:
             async with open_writer(runtime, source, now) as writer:
                 while await writer.write_next():
