@@ -17,18 +17,26 @@ WRITERS_IN_PROCESS = 2
 
 @dataclass
 class WritersHere:
-    """The writers at work in this process, by their sources' ids."""
+    """The writers at work in this process by their sources' ids, and the sources that were refused one."""
 
     _at_work: Counter[int] = field(default_factory=Counter)
+    _refused: set[int] = field(default_factory=set)
 
     @contextmanager
     def place(self, source_id: int) -> Iterator[bool]:
         """Whether there is room for one more writer of the source, which is taken until the block ends."""
         if self._at_work[source_id] and self._at_work.total() >= WRITERS_IN_PROCESS:
+            self._refused.add(source_id)
             yield False
             return
+        self._refused.discard(source_id)
         self._at_work[source_id] += 1
         try:
             yield True
         finally:
             self._at_work[source_id] -= 1
+
+    def was_refused(self, source_id: int) -> bool:
+        """Whether one was refused since the last began: what it was to write may have become due after the
+        others had looked. To be asked by each that ends."""
+        return source_id in self._refused

@@ -110,3 +110,16 @@ def test_a_process_has_room_for_so_many_and_for_one_of_each_source() -> None:
         assert not stack.enter_context(here.place(2))
     with here.place(1) as is_free:
         assert is_free, "all have ended"
+
+
+def test_a_writer_that_ends_learns_that_another_was_refused() -> None:
+    """Else what became due after the others had looked would wait for the sweep."""
+    here = WritersHere()
+    with here.place(1), here.place(2):
+        assert not here.was_refused(1)
+        with here.place(1) as is_free:
+            assert not is_free
+    assert (here.was_refused(1), here.was_refused(2)) == (True, False)
+    with here.place(1):
+        pass
+    assert not here.was_refused(1)
