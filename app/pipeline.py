@@ -219,16 +219,27 @@ async def evaluate_at_once(runtime: Runtime, run_ids: Sequence[int]) -> list[int
 async def write_tickets(runtime: Runtime, source_id: int) -> None:
     """Write the due tickets of a source one by one, until none is left, the tracker asks for a pause, or
     another source waits for a writer. Where many are due, other writers do so beside this one."""
+    goes_on = True
+    while goes_on:
+        with runtime.writers.place(source_id) as is_free:
+            goes_on = is_free and await _write_tickets(runtime, source_id)
+        goes_on = goes_on and runtime.writers.was_refused(source_id)
+
+
+async def _write_tickets(runtime: Runtime, source_id: int) -> bool:
+    """False where a job for the rest is queued, or none may be written by this process."""
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
         now = await runtime.now(session)
         if source is None or await left_to_another(session, runtime, source, now):
-            return
+            return False
     with structlog.contextvars.bound_contextvars(source=source.name):
         try:
             async with open_writer(runtime, source, now) as writer:
                 while await writer.write_next():
                     if writer.written % TURN == 0 and await gave_turn(runtime, source_id):
-                        break
+                        return False
         except CannotDecrypt as error:
             log.error("tickets not written", reason=str(error))
+            return False
+    return True

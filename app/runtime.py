@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.outages import Outages
 from app.secrets import SigningKeys, binding_of
 from app.why_signature import why_signature
+from app.writers_here import WritersHere
 from connectors.addresses import is_loopback
 from connectors.network import DIRECT, Network
 from connectors.registry import KINDS
@@ -60,7 +61,7 @@ class Runtime:
     `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
     `renew_every`: how often a heartbeat renews a claim, by the wall's clock. `outages` remembers a database
     in trouble. `hiccup_pauses`: the seconds before each new attempt of a call whose answer could not be
-    understood. `signing` is open once the process has started."""
+    understood. `signing` is open once the process has started. `writers`: those at work in this process."""
 
     settings: Settings
     engine: AsyncEngine
@@ -76,6 +77,7 @@ class Runtime:
     outages: Outages = field(default_factory=Outages)
     hiccup_pauses: Sequence[float] = (1, 3, 9)
     signing: SigningKeys = field(default_factory=SigningKeys)
+    writers: WritersHere = field(default_factory=WritersHere)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""

@@ -1,12 +1,15 @@
-"""Several writers of one source: how many are asked for, that each ticket is written once, and whose turn it is."""
+"""Several writers of one source: how many are asked for, each ticket written once, and whose turn it is."""
 
 from __future__ import annotations
+
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import select, text
 
 from app import pipeline
 from app.runtime import Runtime
+from app.writers_here import WRITERS_IN_PROCESS, WritersHere
 from app.writing.side_by_side import MOST_WRITERS, TICKETS_FOR_A_WRITER, gave_turn
 from app.writing.writer import open_writer
 from mappings.notices.claims import claim_notice
@@ -95,3 +98,28 @@ async def test_a_writer_makes_room_for_a_source_that_has_none(
         claim = await claim_notice(session, github.id, "of another process", clock, one_at_a_time=True)
         assert claim is not None
     assert not await gave_turn(runtime, jira.id)
+
+
+def test_a_process_has_room_for_so_many_and_for_one_of_each_source() -> None:
+    here = WritersHere()
+    with ExitStack() as stack:
+        for _ in range(WRITERS_IN_PROCESS):
+            assert stack.enter_context(here.place(1))
+        assert not stack.enter_context(here.place(1))
+        assert stack.enter_context(here.place(2)), "a source that has none here"
+        assert not stack.enter_context(here.place(2))
+    with here.place(1) as is_free:
+        assert is_free, "all have ended"
+
+
+def test_a_writer_that_ends_learns_that_another_was_refused() -> None:
+    """Else what became due after the others had looked would wait for the sweep."""
+    here = WritersHere()
+    with here.place(1), here.place(2):
+        assert not here.was_refused(1)
+        with here.place(1) as is_free:
+            assert not is_free
+    assert (here.was_refused(1), here.was_refused(2)) == (True, False)
+    with here.place(1):
+        pass
+    assert not here.was_refused(1)

@@ -1,4 +1,4 @@
-"""What a storm of webhooks costs: wake-ups, fetches, evaluations and comments; and that one alone does not wait."""
+"""What a storm of webhooks costs: fetches, runs and comments; and that one alone does not wait."""
 
 from __future__ import annotations
 

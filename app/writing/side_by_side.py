@@ -1,8 +1,7 @@
 """How many writers one source has: more where many tickets wait and its tracker takes several at once.
 
-A job is one writer, and each process runs some at once (`app.jobs.queue`). A writer that comes to its second
-ticket asks for more; whichever process is free runs them. Each ticket is written under its own claim, so it
-does not matter how many there are, or where.
+A job is one writer. One that comes to its second ticket asks for more, and whichever process has room runs
+them. Each ticket is written under its own claim, so it does not matter how many there are, or where.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
 
     from app.runtime import Runtime
 
-# Writers wait for the tracker most of their time: four of them fill two processes without asking a tracker
-# for more at once than a person's browser does.
-MOST_WRITERS = 4
+MOST_WRITERS = 4  # of one source, in all processes: a tracker is asked for no more at once than by a browser
 TICKETS_FOR_A_WRITER = 10  # due ones, for which it pays that another writer signs in
+ASKS_EVERY = 5  # tickets: a process that has no room forgets what it was asked for
 TURN = 20  # tickets that a writer writes before it makes room for a source that has no writer
 
 _WAITING = text("""

@@ -21,7 +21,7 @@ from app.logs import deliveries_of_run
 from app.sync.transaction import bad_payload_if_refused
 from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
-from app.writing.side_by_side import TURN, wake_more_writers
+from app.writing.side_by_side import ASKS_EVERY, wake_more_writers
 from connectors.base import (
     BadPayload,
     Blocked,
@@ -102,7 +102,7 @@ class Writer:
             if claim is not None:
                 self.written += 1
                 # A single ticket needs no other writer, and is not to wait for the question.
-                if self.written % TURN == 2 and not self.connector.writes_one_at_a_time:
+                if self.written % ASKS_EVERY == 2 and not self.connector.writes_one_at_a_time:
                     await wake_more_writers(self.runtime, session, self.source.id, claim.claimed_at)
             if claim is not None and claim.run_id not in self._following:
                 self._following = {claim.run_id: await deliveries_of_run(session, claim.run_id)}
