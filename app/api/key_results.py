@@ -37,7 +37,7 @@ from mappings.goals.progress import progress_of
 from mappings.goals.rows import key_result_of
 from mappings.goals.steering import why_not_agreed, why_not_steered
 from mappings.goals.values import Category, KeyResultValues
-from mappings.links.counts import count_links
+from mappings.link_counts import count_links
 from mappings.lists.key_results import KeyResultFilters, conditions
 from mappings.lookups import goal_at
 from mappings.tables import CheckInRow, CycleRow, KeyResultRow, LinkRow, ObjectiveRow

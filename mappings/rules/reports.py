@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, literal, select, text
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from mappings.links.counts import count_links
+from mappings.link_counts import count_links
 from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow, among
 from mappings.values import FieldWarning
 
