@@ -92,6 +92,11 @@ class Northing:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
 
+    @property
+    def cursor_key(self) -> bytes:
+        """Signs the cursors of lists."""
+        return self._runtime.signing.key("cursor")
+
     async def first_unaligned(self) -> tuple[int, str]:
         """The id and key of the first epic that is unaligned."""
         async with self._runtime.sessions() as session:
@@ -120,7 +125,7 @@ class Northing:
         return await self._api.get(address, headers={"Accept-Encoding": "gzip, br"})
 
     async def serve(self, address: str) -> Opened:
-        """A page, asked of the application itself, so that no client is measured."""
+        """A page or list, asked of the application itself, so that no client is measured."""
         path, _, query = address.partition("?")
         cookie = "; ".join(f"{name}={value}" for name, value in self._api.cookies.items())
         scope = {
@@ -133,7 +138,11 @@ class Northing:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"northing"), (b"cookie", cookie.encode())],
+            "headers": [
+                (b"host", b"northing"),
+                (b"cookie", cookie.encode()),
+                (b"authorization", f"Bearer {TOKEN}".encode()),
+            ],
             "client": ("127.0.0.1", 50_000),
             "server": ("northing", 80),
         }

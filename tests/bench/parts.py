@@ -99,8 +99,7 @@ def _evaluation(bench: Bench) -> None:
 
 
 def _lists(bench: Bench) -> None:
-    many = bench.crowds.tracker(bench.options.epics)
-    lists.measure(bench.report, bench.runner, bench.databases, many, bench.options.rounds)
+    lists.measure(bench.report, bench.runner, bench.crowds, bench.options.epics, bench.options.rounds)
 
 
 def _quiet(bench: Bench) -> None:
