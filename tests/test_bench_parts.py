@@ -49,7 +49,7 @@ def test_the_usual_run_has_to_end_in_time(minutes: float, met: bool) -> None:
     assert duration(minutes * 60, usual=True).met is met
 
 
-@pytest.mark.parametrize("wrong", [["--only", "everything"], ["--notices", "6"], ["--rounds", "0"]])
+@pytest.mark.parametrize("wrong", [["--only", "everything"], ["--notices", "5"], ["--rounds", "0"]])
 def test_what_cannot_be_measured_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parsed(wrong)

@@ -46,7 +46,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         "--seconds", type=_at_least(1), default=2, help="webhooks are sent at once, in each round"
     )
     parser.add_argument("--edits", type=_at_least(4), default=40, help="that a comment answers")
-    parser.add_argument("--notices", type=_at_least(4), default=200, help="due at once, a multiple of 4")
+    parser.add_argument(
+        "--notices", type=_at_least(4), default=200, help="due at once, as many on each tracker"
+    )
     parser.add_argument("--rules", type=_at_least(1), default=300, help="posted one after the other")
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=None, metavar="PART", help=f"of {', '.join(PARTS)}"
@@ -58,7 +60,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     if options.notices % len(workers.KINDS):
-        parser.error("--notices is a multiple of 4")
+        parser.error(f"--notices is a multiple of {len(workers.KINDS)}")
     options.usual = options.only is None and not options.peers and _usual_sizes(parser, options)
     options.parts = (*(options.only or USUAL), *(["peers"] if options.peers else []))
     return options
