@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 SLICE_SIZE = 400
 # Many changes may come one after the other, and each waits for the slices that are being evaluated.
-AFFECTED_SLICE_SIZE = 100
+AFFECTED_SLICE_SIZE = 200
 
 
 async def evaluate_due(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
@@ -105,19 +105,22 @@ class _Slices:
         self.ids, self.after, self.done = ids, 0, False
         try:
             # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
+            # The second begins once the first has found that there is a next one.
             async with asyncio.TaskGroup() as evaluating:
-                for _ in range(2):
-                    evaluating.create_task(self._evaluate_slices())
+                evaluating.create_task(self._evaluate_slices(evaluating))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None  # its type decides what becomes of the run
 
-    async def _evaluate_slices(self) -> None:
+    async def _evaluate_slices(self, tasks: asyncio.TaskGroup | None = None) -> None:
         while not self.done:
             async with self.runtime.transaction() as session:
                 await without_synchronous_commit(session)
                 async with self.lock:
                     now = await self.runtime.now(session)
                     context, rows = await self._lock_slice(session, now)
+                if tasks is not None and not self.done:
+                    tasks.create_task(self._evaluate_slices())
+                    tasks = None
                 affected_run = self.run.id if self.run.evaluates == "affected" else None
                 held = await _evaluate_rows(session, context, rows, self.run.id, now, affected_run)
                 await renew_lease(

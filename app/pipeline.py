@@ -1,7 +1,8 @@
 """The pipeline: read the trackers, evaluate the epics, write the comments on the tickets.
 
 A run is one unit of work on one source. `execute_run` reads what changed in the tracker, evaluates the
-epics that are due, and releases the writes. `write_tickets` then writes them, one ticket after the other.
+epics that are due, and releases the writes. `write_tickets` then writes them, one ticket after the other;
+several of these jobs may write the tickets of one source.
 All work to be done is recorded in rows (`runs`, `epics`, `notices`); a job only wakes a worker. When a
 worker dies, another worker continues from the rows, so every step may be repeated.
 
@@ -26,6 +27,7 @@ from app.secrets import CannotDecrypt
 from app.sync.lost_commands import execute_lost_commands
 from app.sync.reader import mark_unread_incomplete, read_source
 from app.unopened import left_to_another, run_left_to_another
+from app.writing.side_by_side import TURN, gave_turn
 from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
 from mappings import backoff
@@ -62,6 +64,8 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     """
     runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
+        # A claim whose commit is lost was never taken, and what its owner did is not accepted.
+        await without_synchronous_commit(session)
         now = await runtime.now(session)
         if await run_left_to_another(session, runtime, run_id, now):
             return
@@ -142,6 +146,8 @@ async def _close(
             now = await runtime.now(session)
             held = await release_writes(session, run, now)
             await renew_lease(session, run, runtime.worker, now, held=held)
+            # A writer may begin while the run is ended: it needs the released notices alone.
+            await runtime.wake(session, "write_tickets", source_id=source.id)
     async with runtime.sessions.begin() as session:
         now = await runtime.now(session)
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
@@ -153,7 +159,8 @@ async def _close(
         if waiting is not None:
             run_id, job = waiting
             await runtime.wake(session, job, run_id=run_id)
-        await runtime.wake(session, "write_tickets", source_id=source.id)
+        if not evaluated:
+            await runtime.wake(session, "write_tickets", source_id=source.id)
         await count_run(session, run, outcome, now)
     log.info(
         "run ended",
@@ -210,15 +217,29 @@ async def evaluate_at_once(runtime: Runtime, run_ids: Sequence[int]) -> list[int
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:
-    """Write the due tickets of a source one by one, until none is left or the tracker asks for a pause."""
+    """Write the due tickets of a source one by one, until none is left, the tracker asks for a pause, or
+    another source waits for a writer. Where many are due, other writers do so beside this one."""
+    goes_on = True
+    while goes_on:
+        with runtime.writers.place(source_id) as is_free:
+            goes_on = is_free and await _write_tickets(runtime, source_id)
+        goes_on = goes_on and runtime.writers.was_refused(source_id)
+
+
+async def _write_tickets(runtime: Runtime, source_id: int) -> bool:
+    """False where a job for the rest is queued, or none may be written by this process."""
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
-        if source is None or await left_to_another(session, runtime, source, await runtime.now(session)):
-            return
+        now = await runtime.now(session)
+        if source is None or await left_to_another(session, runtime, source, now):
+            return False
     with structlog.contextvars.bound_contextvars(source=source.name):
         try:
-            async with open_writer(runtime, source) as writer:
+            async with open_writer(runtime, source, now) as writer:
                 while await writer.write_next():
-                    pass
+                    if writer.written % TURN == 0 and await gave_turn(runtime, source_id):
+                        return False
         except CannotDecrypt as error:
             log.error("tickets not written", reason=str(error))
+            return False
+    return True

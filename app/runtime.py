@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.outages import Outages
 from app.secrets import SigningKeys, binding_of
 from app.why_signature import why_signature
+from app.writers_here import WritersHere
 from connectors.addresses import is_loopback
 from connectors.network import DIRECT, Network
 from connectors.registry import KINDS
@@ -51,7 +52,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 """)
 
 
-ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session
+ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session, also of one that has read the time already
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Runtime:
     `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
     `renew_every`: how often a heartbeat renews a claim, by the wall's clock. `outages` remembers a database
     in trouble. `hiccup_pauses`: the seconds before each new attempt of a call whose answer could not be
-    understood. `signing` is open once the process has started."""
+    understood. `signing` is open once the process has started. `writers`: those at work in this process."""
 
     settings: Settings
     engine: AsyncEngine
@@ -76,21 +77,24 @@ class Runtime:
     outages: Outages = field(default_factory=Outages)
     hiccup_pauses: Sequence[float] = (1, 3, 9)
     signing: SigningKeys = field(default_factory=SigningKeys)
+    writers: WritersHere = field(default_factory=WritersHere)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""
         return claim_name(self.worker)
 
     async def now(self, database: AsyncSession | AsyncConnection) -> datetime:
-        """The time now, UTC; of a session that reads a page, the moment at which the page was asked for."""
+        """The time now, UTC; of a session that has read it, that moment, and of one that reads a page, the
+        moment at which the page was asked for."""
         asked_for: datetime | None = database.info.get(ASKED_FOR_AT)
         return asked_for or await self.clock.read(database)
 
-    async def connect(self, source: SourceRow) -> Connector:
-        """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot
-        be decrypted."""
-        async with self.sessions() as session:
-            now = await self.now(session)
+    async def connect(self, source: SourceRow, now: datetime | None = None) -> Connector:
+        """The connector of a source; `now` is the time, where the caller has just read it. Raises
+        `secrets.CannotDecrypt` where its credentials cannot be decrypted."""
+        if now is None:
+            async with self.sessions() as session:
+                now = await self.now(session)
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,

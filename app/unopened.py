@@ -28,10 +28,15 @@ TRIED_AGAIN_AFTER = timedelta(seconds=2)
 
 
 async def left_to_another(
-    session: AsyncSession, runtime: Runtime, source: SourceRow, now: datetime, *, bounded: bool = False
+    session: AsyncSession,
+    runtime: Runtime,
+    source: SourceRow,
+    now: datetime | None = None,
+    *,
+    bounded: bool = False,
 ) -> bool:
-    """Whether this process must not claim work of the source. `bounded`: no longer than `UNOPENED_AFTER`,
-    after which the caller ends the work in words.
+    """Whether this process must not claim work of the source. `now` is read where it is needed and not given.
+    `bounded`: no longer than `UNOPENED_AFTER`, after which the caller ends the work in words.
 
     Records since when no process was met that opens the credentials, and that one was.
     """
@@ -41,6 +46,7 @@ async def left_to_another(
         if source.unopened_since is not None:
             await session.execute(row.values(unopened_since=None))
         return False
+    now = now or await runtime.now(session)
     if source.unopened_since is None:
         await session.execute(row.where(SourceRow.unopened_since.is_(None)).values(unopened_since=now))
         log.error("work left to another process", source=source.name, reason=error.message)

@@ -22,6 +22,8 @@ MOST_VALUES = 1_000_000
 _BETWEEN_STRINGS = re.compile(rb'([^"]*+)(?:"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|\Z)', re.DOTALL)
 # What may stand for a control character or half a surrogate pair, escaped or as it is.
 _ODD = re.compile(rb"\\(?:u(?:00[01789]|[dD][89a-fA-F])|[bf])|\x7f|\xc2[\x80-\x9f]")
+# One of these begins whatever it matches, and to look for a single byte takes no time.
+_ODD_STARTS = (b"\\", b"\x7f", b"\xc2")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -44,7 +46,11 @@ def parse_json(content: bytes) -> Any:
     except ValueError:
         # orjson refuses half a surrogate pair. Trackers written in Java send one when they cut an emoji.
         return _showable(_loads(content))
-    return _showable(decoded) if _ODD.search(content) else decoded
+    return _showable(decoded) if _has_odd(content) else decoded
+
+
+def _has_odd(content: bytes) -> bool:
+    return any(start in content for start in _ODD_STARTS) and _ODD.search(content) is not None
 
 
 def _loads(content: bytes) -> Any:
@@ -55,7 +61,7 @@ def _loads(content: bytes) -> Any:
 
 
 def _may_be_over_limit(content: bytes) -> bool:
-    return sum(map(content.count, (b"[", b"{", b","))) >= MOST_VALUES
+    return len(content) >= MOST_VALUES and sum(map(content.count, (b"[", b"{", b","))) >= MOST_VALUES
 
 
 def _number_of_values(content: bytes) -> int:

@@ -70,7 +70,7 @@ def moment_in(row: Mapping[str, Any], name: str) -> datetime:
     try:
         moment = datetime.fromisoformat(row[name])
         if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
+            return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except MISREADINGS:
         pass
     raise NotAsDescribed(f"its {name} is no time but {quoted(row.get(name))}")

@@ -45,7 +45,7 @@ each = pytest.mark.parametrize("name", DOCUMENTS)
 
 def test_the_readme_leads_to_every_document() -> None:
     expected = {"admin", "api", "architecture", "bounds", "connectors", "coverage", "files"}
-    expected |= {"operations", "pages", "steering", "threats", "ticket"}
+    expected |= {"operations", "pages", "performance", "steering", "threats", "ticket"}
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} == expected
     led_to = {target.partition("#")[0] for _, target in links(section("Where to read on", README))}
     top = {name for name in DOCUMENTS if "/" not in name} - {"README.md"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from app.runtime import Runtime
 from connectors.base import Epic, EpicRef, Missing, Parent
@@ -173,3 +173,39 @@ async def test_lists_show_and_filter_them(api: httpx.AsyncClient, runtime: Runti
     }
     assert (await send(api, "GET", "/epics/jira/SHOP-2"))["value"]["asked_of"] == "Dana"
     await send(api, "GET", "/epics?value=perhaps", status=422)
+
+
+async def test_pages_of_initiatives_hold_each_once(api: httpx.AsyncClient, runtime: Runtime) -> None:
+    """Also where those that are looked at first hold too few of them, and where epics change meanwhile."""
+    ids = range(1, 51)
+    parents = {2: 1, 3: 1, 40: 39, 50: 49}  # by their children
+    epics = [
+        stored_epic(id, parent=_by_id(stored_epic(parents[id])) if id in parents else None) for id in ids
+    ]
+    await source_with(api, runtime, epics)
+
+    async def walk(query: str, limit: int) -> list[str]:
+        found, page = [], await send(api, "GET", f"/epics?{query}&limit={limit}")
+        while True:
+            found += [item["key"] for item in page["items"]]
+            if page["next"] is None:
+                return found
+            page = await send(api, "GET", f"/epics?cursor={page['next']}&limit={limit}")
+
+    for limit in (1, 2, 3, 50):
+        assert await walk("initiative=true", limit) == ["SHOP-1", "SHOP-39", "SHOP-49"]
+        backwards = await walk("initiative=true&sort=-id", limit)
+        assert backwards == ["SHOP-49", "SHOP-39", "SHOP-1"]
+    others = [f"SHOP-{id}" for id in ids if id not in (1, 39, 49)]
+    assert await walk("initiative=false", 7) == others
+
+    first = await send(api, "GET", "/epics?initiative=true&limit=1")
+    async with runtime.sessions.begin() as session:
+        await session.execute(update(EpicRow).where(EpicRow.key == "SHOP-1").values(title="Changed"))
+        await session.execute(
+            update(EpicRow)
+            .where(EpicRow.key == "SHOP-20")
+            .values(parent_key="SHOP-10", parent_remote_id=None)
+        )
+    rest = await send(api, "GET", f"/epics?cursor={first['next']}&limit=10")
+    assert [item["key"] for item in rest["items"]] == ["SHOP-10", "SHOP-39", "SHOP-49"]

@@ -13,8 +13,8 @@ from sqlalchemy import insert, select
 from app.runtime import Runtime
 from mappings.evaluation.load import epic_of
 from mappings.policy.names import former_names
-from mappings.previews.prefilter import may_match
 from mappings.rules.condition import parse_condition
+from mappings.rules.prefilter import may_match
 from mappings.tables import EpicRow, SourceRow
 
 pytestmark = pytest.mark.database

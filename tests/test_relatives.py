@@ -69,6 +69,34 @@ async def test_n_epics_cost_a_request_for_each_hundred(world: World, mode: str) 
     assert run["requests"] == world.jira.log.count()
 
 
+async def due(runtime: Runtime) -> int:
+    """How many epics are still to be counted."""
+    async with runtime.sessions() as session:
+        return int((await session.scalars(text("SELECT count(*) FROM children_due"))).one())
+
+
+async def test_a_full_run_stores_each_epic_once_with_its_count(world: World, runtime: Runtime) -> None:
+    await jira(world, 8)
+    world.site.page_cap = 4
+    # It stops at the third page: what is on the first is stored by then, with its counts.
+    world.jira.faults.add("POST */search/jql", answer(429, headers={"Retry-After": "30"}), skip=1)
+    assert (await world.sync("jira", "full"))["state"] == "waiting"
+    assert await counted(world) == [children(1, 1)] * 4
+    assert await due(runtime) == 0
+
+
+async def test_what_cannot_be_counted_with_its_page_is_counted_at_the_end(
+    world: World, runtime: Runtime
+) -> None:
+    await jira(world, 8)
+    world.site.page_cap = 4
+    fault = world.jira.faults.add(COUNTS, answer(500))
+    run = await world.sync("jira", "full")
+    assert (run["state"], fault.struck) == ("succeeded", 1)
+    assert await counted(world) == [children(1, 1)] * 8
+    assert await due(runtime) == 0
+
+
 async def test_a_run_counts_what_changed_and_nothing_else(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:

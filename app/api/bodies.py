@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.runtime import Runtime
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords
-from mappings.evaluation.texts import ComposedText, is_unwritten, unwritten_text
+from mappings.evaluation.texts import ComposedText, is_unwritten
+from mappings.evaluation.texts import unwritten_texts as unwritten_of_source
 from mappings.tables import SourceRow
 
 
@@ -39,8 +40,6 @@ async def composed_texts(
     for source_id, waiting in sorted(by_source.items()):
         source = await session.get_one(SourceRow, source_id)
         context = await runtime.evaluation_context(session, source, shared=context)
-        for evaluation in await evaluate_records(session, waiting, context, now):
-            text = await unwritten_text(session, evaluation, context, now)
-            if text is not None:
-                texts[evaluation.row.id] = text
+        evaluations = await evaluate_records(session, waiting, context, now)
+        texts.update(await unwritten_of_source(session, evaluations, context, now))
     return texts

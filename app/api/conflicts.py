@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy import select
 
 from app.api.deps import (
     Body,
@@ -30,6 +29,7 @@ from mappings.governance.conflicts import (
     ConflictShown,
     ConflictState,
     change_conflict,
+    conflict_ids,
     goal_of_key,
     load_conflict,
     load_conflicts,
@@ -218,7 +218,7 @@ async def list_conflicts(
         cursor, limit, state=state, epic_source=epic_source, epic_key=epic_key, goal=goal, step=step
     )
     filters, now = asked.filters, await runtime.now(session)
-    chosen: dict[str, Any] = {"state": filters["state"], "step": filters["step"]}
+    chosen: dict[str, Any] = {"state": filters["state"]}
     source = None
     if filters["epic_source"] is not None:
         source = await source_in(session, filters["epic_source"], "epic_source")
@@ -230,14 +230,14 @@ async def list_conflicts(
     if filters["goal"] is not None:
         chosen["goal"] = await goal_of_key(session, filters["goal"], "goal")
     policy = await load_policy(session)
-    found = {
-        one.row.id: one
-        for one in await load_conflicts(session, policy, now, **chosen)
-        if source is None or one.about.source == source.name
-    }
-    query = select(ConflictRow.id).where(among(ConflictRow.id, list(found)))
+    query = conflict_ids(**chosen, source_id=None if source is None else source.id)
+    if filters["step"] is not None:  # with whom one is now is known once it is read
+        steps = await load_conflicts(session, policy, now, **chosen, step=filters["step"])
+        query = query.where(among(ConflictRow.id, [one.row.id for one in steps]))
     rows, following = await page_of(session, query, ConflictRow.id, asked)
-    return Page(items=[show_conflict(found[id]) for (id,) in rows], next=following)
+    ids = [id for (id,) in rows]
+    found = {one.row.id: one for one in await load_conflicts(session, policy, now, ids=ids)}
+    return Page(items=[show_conflict(found[id]) for id in ids if id in found], next=following)
 
 
 @router.get(

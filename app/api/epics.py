@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,16 @@ from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_filters import EpicFilterParameters, EpicFilterQuery, SortParameter
 from app.api.epic_models import EpicOut, EpicWithWhy, Reason, load_names_around, show_epic
-from app.api.paging import CursorParameter, Cursors, Limit, Page, list_query, page_of
+from app.api.paging import (
+    CursorParameter,
+    Cursors,
+    Limit,
+    ListQuery,
+    Page,
+    first_page,
+    list_query,
+    page_of,
+)
 from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.errors import Invalid
@@ -25,8 +34,10 @@ from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
 from mappings.evaluation.load import SHOWN_COLUMNS, EpicRecords, load_records
 from mappings.evaluation.texts import unwritten_text
+from mappings.governance.initiatives import initiatives_among
 from mappings.lists.epics import EpicFilters, Sort, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
+from mappings.policy.operations import load_policy
 from mappings.tables import EpicRow, SourceRow, among
 
 
@@ -39,6 +50,8 @@ class EpicKeyConvertor(PathConvertor):
 register_url_convertor("epic_key", EpicKeyConvertor())
 router = APIRouter(prefix="/epics", tags=["epics"])
 
+# Of a list of initiatives: for each epic of a page so many are looked at before all are.
+NEAR, MOST_NEAR = 20, 2_000
 Rules = Literal["matching", "all"]
 RULES = Query(description="Of the rules, which `why` names: those that match the epic, or all.")
 
@@ -102,10 +115,48 @@ async def read_epics(
     asked = dict(step.filters)
     value, newest_first = sort_value(asked.pop("sort") or "id")
     now = await runtime.now(session)
-    listed = select(EpicRow.id).where(*await conditions(session, EpicFilters(**asked), runtime.checks, now))
-    ids, following = await page_of(session, listed, EpicRow.id, step, newest_first=newest_first, value=value)
+    which, order = EpicFilters(**asked), _Order(newest_first, value)
+    page = (
+        None if which.initiative is None else await _page_of_near(runtime, session, which, step, order, now)
+    )
+    ids, following = page or await _page(runtime, session, which, step, order, now)
     rows = await _in_order(session, [id for id, *_ in ids])
     return ReadEpics(await load_records(session, rows), step.filters, following, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """As `page_of` takes it."""
+
+    newest_first: bool
+    value: Any
+
+
+_Ids = tuple[Sequence[Any], str | None]  # rows that begin with the epic's id, and the cursor of the next page
+
+
+async def _page(
+    runtime: Runtime, session: AsyncSession, which: EpicFilters, step: ListQuery, order: _Order, now: datetime
+) -> _Ids:
+    listed = select(EpicRow.id).where(*await conditions(session, which, runtime.checks, now))
+    return await page_of(
+        session, listed, EpicRow.id, step, newest_first=order.newest_first, value=order.value
+    )
+
+
+async def _page_of_near(
+    runtime: Runtime, session: AsyncSession, which: EpicFilters, step: ListQuery, order: _Order, now: datetime
+) -> _Ids | None:
+    """The page of a list of initiatives, or of all others, by a look at each of the next epics: to find all
+    initiatives, all children are read. None where these do not fill the page, and more follow."""
+    near = replace(step, limit=min(NEAR * step.limit, MOST_NEAR))
+    rows, more = await _page(runtime, session, replace(which, initiative=None), near, order, now)
+    ids = [row.id for row in rows]
+    initiatives = await initiatives_among(session, await load_policy(session), ids)
+    found = [row for row in rows if (row.id in initiatives) == which.initiative]
+    if more is not None and len(found) <= step.limit:
+        return None
+    return first_page(found, EpicRow.id, step, value=order.value)
 
 
 async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[Any]:

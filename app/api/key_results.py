@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
-from sqlalchemy import func, select, true
+from sqlalchemy import select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
@@ -37,9 +37,10 @@ from mappings.goals.progress import progress_of
 from mappings.goals.rows import key_result_of
 from mappings.goals.steering import why_not_agreed, why_not_steered
 from mappings.goals.values import Category, KeyResultValues
+from mappings.link_counts import count_links
 from mappings.lists.key_results import KeyResultFilters, conditions
 from mappings.lookups import goal_at
-from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
+from mappings.tables import CheckInRow, CycleRow, KeyResultRow, LinkRow, ObjectiveRow
 
 router = APIRouter(tags=["goals"])
 
@@ -72,7 +73,8 @@ def _selected() -> Any:
 
 
 async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]) -> list[KeyResultOut]:
-    links = await _links(session, [row.id for row, *_ in found])
+    links = await count_links(session, LinkRow.key_result_id, [row.id for row, *_ in found])
+    now = await runtime.now(session)
     signed = await latest_agreements(session, [row.id for row, *_ in found])
     shown: list[KeyResultOut] = []
     for row, objective, ends, value, confidence in found:
@@ -91,7 +93,7 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
                 metric=Metric(**asdict(metric_of(row))),
                 due=row.due,
                 state=row.state,
-                live=is_live(key_result_of(row, objective, ends), await runtime.now(session)),
+                live=is_live(key_result_of(row, objective, ends), now),
                 current=current,
                 progress=progress_of(row.baseline, row.target, current),
                 confidence=confidence,
@@ -105,17 +107,6 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
             )
         )
     return shown
-
-
-async def _links(session: AsyncSession, ids: Sequence[int]) -> dict[int, int]:
-    """How many links each has; the links of removed epics do not count."""
-    counts = await session.execute(
-        select(LinkRow.key_result_id, func.count())
-        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
-        .where(LinkRow.key_result_id.in_(ids), EpicRow.removed_at.is_(None))
-        .group_by(LinkRow.key_result_id)
-    )
-    return {key_result_id: count for key_result_id, count in counts}
 
 
 async def _read(runtime: Runtime, session: AsyncSession, row: KeyResultRow) -> KeyResultOut:

@@ -127,7 +127,7 @@ async def page_of(
     `value`: the column, never null, that the list is ordered by before the id; it is added to the rows.
     `newest_first`: the greatest come first.
     """
-    limit, after, filters = step.limit, step.after, step.filters
+    limit, after = step.limit, step.after
     columns = [id_column] if value is None else [value, id_column]
     if value is not None:
         query = query.add_columns(value.label("_value"))
@@ -135,10 +135,19 @@ async def page_of(
     if after:
         query = query.where(_beyond(columns, after, newest_first=newest_first))
     rows = (await session.execute(query.limit(limit + 1))).all()
-    if len(rows) <= limit:
+    return first_page(rows, id_column, step, value=value)
+
+
+def first_page(
+    rows: Sequence[Any], id_column: Any, step: ListQuery, *, value: Any = None
+) -> tuple[Sequence[Any], str | None]:
+    """As `page_of`, of rows that are read: those of the page, and perhaps more."""
+    if len(rows) <= step.limit:
         return rows, None
-    last, id = rows[limit - 1], _id(rows[limit - 1], id_column)
-    return rows[:limit], step.cursors.encode(id if value is None else [_as_text(last[-1]), id], filters)
+    page = rows[: step.limit]
+    id = _id(page[-1], id_column)
+    after = id if value is None else [_as_text(page[-1][-1]), id]
+    return page, step.cursors.encode(after, step.filters)
 
 
 def _beyond(columns: Sequence[Any], after: Position, *, newest_first: bool) -> ColumnElement[bool]:

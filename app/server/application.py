@@ -61,8 +61,7 @@ from app.auth.rate_limit import Visits
 from app.base_path import BasePath
 from app.demo_company.loader import DemoCompany
 from app.metrics.collector import Metrics, RequestTimer, templates_of
-from app.web import errors as error_pages
-from app.web import login, oidc, site, templating, why
+from app.web import errors as error_pages, login, oidc, site, templating, why
 from app.web.headers import Headers
 from mappings.leases import ALWAYS_DUE
 
@@ -109,7 +108,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     problems.install(app, error_pages)
     _describe_problems(app)
     # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
-    app.router.routes[:0] = webhooks.router.routes
+    app.router.routes[:0] = [webhooks.ReceivingRoute(), *webhooks.router.routes]
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(_api(links_bulk.BulkRouter, (links_bulk,)))

@@ -4,12 +4,13 @@ epics. Asked for at the end of a reading run, within a bound; what is left, by t
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from connectors.base import ConnectorError, Unauthorized, Unavailable
+from connectors.base import ConnectorError, Page, Unauthorized, Unavailable
 from mappings.epics.children import (
     LAG,
     advance_children_cursor,
@@ -17,15 +18,15 @@ from mappings.epics.children import (
     load_children_cursor,
     load_due,
     mark_changed_children,
-    mark_project,
     store_counts,
 )
 from mappings.epics.outside_parents import forget_outside_parents, parents_to_read, store_parents
 from mappings.runs.reevaluation import reevaluate_below_tickets
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from app.sync.progress import Progress
-    from connectors.base import Page
 
 log = structlog.get_logger()
 
@@ -35,8 +36,19 @@ SINGLY_AT_ONCE = 20  # where each takes a request: what a limit interrupts is no
 MOST_COUNTS, MOST_PARENTS = 100, 100
 
 
+@dataclass(frozen=True, slots=True)
+class CountedPage:
+    """A page, and whether the children of its epics were counted. One that Jira does not count has none."""
+
+    page: Page
+    counted: bool
+
+
 class Relatives:
     """Brings the counts of children and the titles of parents up to date.
+
+    A full run counts the children of a page's epics while the next page is on its way, so that they are
+    stored with the epics. Once that fails, it leaves the rest to `update`.
 
     A request that the tracker refuses, that fails, or whose answer cannot be understood leaves what is stored
     as it is: the run has read all its tickets, and these are evaluated without it.
@@ -47,6 +59,32 @@ class Relatives:
         self.runtime, self.run, self.source = progress.runtime, progress.run, progress.source
         self.connector = progress.connector
         self.is_full = progress.run.mode == "full"
+        self._counts_pages = self.is_full and not self.connector.children_on_tickets
+        self._limited: Unavailable | None = None
+
+    async def counted(self, pages: AsyncGenerator[Page, None]) -> AsyncGenerator[CountedPage, None]:
+        """The pages of a project, those of a full run with the counts that no ticket shows."""
+        async for page in pages:
+            counted = CountedPage(page, counted=self._counts_pages and await self._count(page))
+            del page  # it may be large, and the next one long in coming
+            yield counted
+            del counted
+
+    async def _count(self, page: Page) -> bool:
+        refs = [epic.ref for epic in page.epics]
+        try:
+            found = await self.connector.count_children(refs) if refs else {}
+        except Unauthorized:
+            raise
+        except ConnectorError as error:
+            if isinstance(error, Unavailable) and error.has_retry_after:
+                self._limited = error
+            self._counts_pages = False
+            log.warning("children not counted with their epics", reason=error.message)
+            return False
+        for epic in page.epics:
+            epic.children = found.get(epic.remote_id)
+        return True
 
     async def update(self) -> None:
         """Raises `Unavailable` for a limit of counts, whose end is known, and `Unauthorized`."""
@@ -66,18 +104,14 @@ class Relatives:
         on_page = {epic.key.lower() for epic in page.epics}
         parents = [pair for pair in page.changed_children.parents if pair[0].key.lower() not in on_page]
         if parents and not self.is_full:
-            async with self.progress.transaction() as session:
+            async with self.progress.storing, self.progress.transaction() as session:
                 await mark_changed_children(session, self.source.id, parents)
-
-    async def mark_project(self, project: str) -> None:
-        """Have all epics of a project counted that a full run has read, where no ticket says it."""
-        if self.is_full and not self.connector.children_on_tickets:
-            async with self.progress.transaction() as session:
-                await mark_project(session, self.source.id, project)
 
     # --- children ---------------------------------------------------------------------------
 
     async def _count_children(self) -> None:
+        if self._limited is not None:
+            raise self._limited
         before, after = self.connector.requests, 0
         at_once = SINGLY_AT_ONCE if self.connector.children_on_tickets else COUNTED_AT_ONCE
         async with self.progress.transaction() as session:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, literal_column, select
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 
+from app.runtime import ASKED_FOR_AT
 from connectors.base import BadPayload
 from mappings.locks import SYNCHRONOUS_COMMIT_OFF
 from mappings.sources.health import UNREADABLE_TO_DO
@@ -33,18 +35,26 @@ async def source_transaction(
     """A transaction in which the source stays as `source` has it. Raises `SourceChanged` where it differs.
 
     `repeatable`: the commit does not wait for the disk (`locks.without_synchronous_commit`). This is set in
-    the same statement, because there are many pages.
+    the same statement, which reads the time too (`Runtime.now`), because there are many pages.
     """
     known = (source.scope, source.epics, source.tracker)
-    columns: list[Any] = [SourceRow.scope, SourceRow.epics, SourceRow.tracker]
+    present = _present(runtime.clock.in_sql(), repeatable)
+    async with runtime.transaction() as session:
+        row = (await session.execute(present, {"source": source.id})).one_or_none()
+        if row is not None:
+            *there, session.info[ASKED_FOR_AT] = tuple(row)[:4]
+            if tuple(there) != known:
+                raise SourceChanged
+        yield session
+
+
+@lru_cache(8)
+def _present(now: str, repeatable: bool) -> Select[Any]:
+    """The source's row, shared until the transaction ends, and the time; made once, for its size."""
+    columns: list[Any] = [SourceRow.scope, SourceRow.epics, SourceRow.tracker, literal_column(now)]
     if repeatable:
         columns.append(SYNCHRONOUS_COMMIT_OFF)
-    present = select(*columns).where(SourceRow.id == source.id)
-    async with runtime.transaction() as session:
-        row = (await session.execute(present.with_for_update(read=True))).one_or_none()
-        if row is not None and tuple(row)[:3] != known:
-            raise SourceChanged
-        yield session
+    return select(*columns).where(SourceRow.id == bindparam("source")).with_for_update(read=True)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 A delivery costs one statement on a connection of the intake's own pool, committed by itself: through the
 API's session it would cost twice as much, and a tracker waits only seconds for an answer. Deliveries of a
-source that are ready at the same moment share one statement, because its commit costs more than all else.
+source that are ready at the same moment, or while its statements are under way, share one statement, because
+its commit costs more than all else.
 Sources are cached; the statement stores nothing where a source has changed since.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,9 +23,10 @@ from psycopg_pool import AsyncConnectionPool
 from app.database import database_trouble, libpq_url
 from app.webhooks.body_budget import BodyBudget
 from mappings.sources.refused_signatures import COUNT_REFUSED
-from mappings.webhooks.queue import REPEAT_PAUSE
+from mappings.webhooks.queue import BURST_WINDOW, REPEAT_PAUSE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     import procrastinate
@@ -33,12 +36,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONNECTIONS = 8
+STATEMENTS = 2  # of one source at once: one waits for the disk while the other is made ready
 CACHED_NAMES = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
 COUNT_SECONDS = 5  # a process that is killed loses the counts of this interval
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
-# One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
-WAKE_UP_DELAY = 0.1
 STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
 _SOURCE = "SELECT id, kind, webhook_secret, uuid, base_url FROM sources WHERE lower(name) = lower(%s)"
@@ -47,7 +49,9 @@ _AS_KNOWN = """
         AND sources.webhook_secret = %(encrypted_secret)s
 """
 # A body under a new id: it `waits` with its twin, the newest delivery with the same digest or an earlier one
-# of this statement, where that is still to be worked on; it comes `again` where that was worked on.
+# of this statement, where that is still to be worked on; it comes `again` where that was worked on. Each look
+# is for one row, by an index: for a list of ids, PostgreSQL reads all rows of the source until it has counted
+# them.
 _STORE = """
     WITH listed AS (
         SELECT *, {now} AS now FROM unnest(
@@ -56,20 +60,21 @@ _STORE = """
             %(due_at)b::timestamptz[]
         ) WITH ORDINALITY
             AS one (remote_id, digest, event, action, is_form, body, state, reason, due_at, place)
-    ), known AS (
-        SELECT remote_id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)b)
     ), fresh AS (
         SELECT listed.remote_id, twin.ended_at, coalesce(twin.was_worked_on, false) AS again,
             listed.state = 'received' AND (coalesce(twin.is_waiting, false)
                 OR row_number() OVER (PARTITION BY digest ORDER BY place) > 1) AS waits
         FROM listed LEFT JOIN LATERAL (
+            SELECT true AS is_there FROM deliveries
+            WHERE source_id = %(source)s AND remote_id = listed.remote_id LIMIT 1
+        ) AS known ON true LEFT JOIN LATERAL (
             SELECT ended_at, state = 'received' AND claimed_by IS NULL AS is_waiting,
                 is_repeat OR state <> 'failed' AS was_worked_on
             FROM deliveries WHERE source_id = %(source)s AND digest = listed.digest
                 AND reason IS DISTINCT FROM 'repeated'
             ORDER BY id DESC LIMIT 1
         ) AS twin ON true
-        WHERE remote_id NOT IN (SELECT remote_id FROM known)
+        WHERE known.is_there IS NULL
     )
     INSERT INTO deliveries (
         source_id, remote_id, digest, event, action, is_form, body, received_at, is_repeat,
@@ -143,6 +148,14 @@ class _StoreBatch:
     stored: asyncio.Task[dict[str, tuple[int, str | None]]] = field(init=False)
 
 
+@dataclass(eq=False, slots=True)
+class _Statements:
+    """Room for the statements of one source, and how many use it or wait for it."""
+
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STATEMENTS))
+    users: int = 0
+
+
 class Intake:
     """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
@@ -164,9 +177,10 @@ class Intake:
         self._queue, self._clock = queue, clock
         self._known: dict[str, KnownSource] = {}
         self._gathering: dict[KnownSource, _StoreBatch] = {}
+        self._statements: dict[int, _Statements] = {}
         self._logged_at: dict[int, float] = {}
         self._waiting: set[int] = set()
-        self._sending_wake_ups: asyncio.Task[None] | None = None
+        self._sending_wake_ups: dict[int, asyncio.Task[None]] = {}
         self._counts: Counter[tuple[int, str, str]] = Counter()
         self._refused: set[int] = set()
         self._refusals: Counter[int] = Counter()
@@ -234,7 +248,32 @@ class Intake:
 
     async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, str | None]]:
         await asyncio.sleep(0)  # let the event loop read from the sockets once more
-        del self._gathering[source]
+        async with self._room_for_statement(source.id):
+            del self._gathering[source]
+            return await self._store_batch(source, batch)
+
+    @asynccontextmanager
+    async def _room_for_statement(self, source_id: int) -> AsyncIterator[None]:
+        """Wait for one of the source's statements to end where all its room is used; for as long as for a
+        connection, and then let the pool decide."""
+        statements = self._statements.setdefault(source_id, _Statements())
+        statements.users += 1
+        got_room = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECTION_SECONDS):
+                    got_room = await statements.room.acquire()
+            yield
+        finally:
+            if got_room:
+                statements.room.release()
+            statements.users -= 1
+            if not statements.users:
+                del self._statements[source_id]
+
+    async def _store_batch(
+        self, source: KnownSource, batch: _StoreBatch
+    ) -> dict[str, tuple[int, str | None]]:
         sent = batch.deliveries.values()
         values: dict[str, Any] = {
             name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
@@ -329,22 +368,29 @@ class Intake:
     # --- wake-ups -----------------------------------------------------------------------------
 
     def schedule_wake_up(self, source_id: int) -> None:
-        """Wake a worker for the deliveries of a source. If this process dies first, the sweep does it."""
+        """Wake a worker for the deliveries of a source: at once for the first, and for those that follow
+        within `BURST_WINDOW` once at its end. If this process dies first, the sweep does it."""
         self._waiting.add(source_id)
-        if self._sending_wake_ups is None or self._sending_wake_ups.done():
-            self._sending_wake_ups = asyncio.create_task(self._send_wake_ups(), name="wake-ups")
+        if source_id not in self._sending_wake_ups:
+            sending = asyncio.create_task(self._send_wake_ups(source_id), name="wake-ups")
+            self._sending_wake_ups[source_id] = sending
 
-    async def _send_wake_ups(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(WAKE_UP_DELAY)
-            waiting, self._waiting = self._waiting, set()
-            for source_id in waiting:
-                try:
-                    await self._queue.configure_task("process_deliveries").defer_async(source_id=source_id)
-                except Exception as error:  # any error, for the other sources still need their workers
-                    log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
+    async def _send_wake_ups(self, source_id: int) -> None:
+        try:
+            while source_id in self._waiting:
+                self._waiting.remove(source_id)
+                await self._wake(source_id)
+                await asyncio.sleep(BURST_WINDOW.total_seconds())
+        finally:
+            del self._sending_wake_ups[source_id]
+
+    async def _wake(self, source_id: int) -> None:
+        try:
+            await self._queue.configure_task("process_deliveries").defer_async(source_id=source_id)
+        except Exception as error:  # any error, for the next webhook of the source is to be tried again
+            log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
 
     async def wait_for_wake_ups(self) -> None:
         """Wait until every scheduled wake-up is sent."""
-        if self._sending_wake_ups is not None:
-            await asyncio.wait({self._sending_wake_ups})
+        if self._sending_wake_ups:
+            await asyncio.wait({*self._sending_wake_ups.values()})

@@ -45,7 +45,7 @@ from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.projects import retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
-from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
+from mappings.webhooks.queue import claim_deliveries, claimed_at, epics_by_remote_id, left_of_burst
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -60,25 +60,45 @@ DATABASE_PAUSE = timedelta(seconds=15)
 
 
 async def process_deliveries(runtime: Runtime, source_id: int) -> None:
-    """Process a source's deliveries until none is due or another worker has claimed some."""
-    while await _process_batch(runtime, source_id):
-        pass
+    """Process a source's deliveries until none is due or another worker has claimed some.
+
+    One that comes alone is processed at once. Where several wait, or others were processed just before, all
+    that arrive within `BURST_WINDOW` of the oldest are one batch.
+    """
+    follows = False
+    while await _process_batch(runtime, source_id, follows=follows):
+        follows = True
 
 
-async def _process_batch(runtime: Runtime, source_id: int) -> bool:
+async def _process_batch(runtime: Runtime, source_id: int, *, follows: bool) -> bool:
     owner = runtime.claim_name()
-    async with runtime.sessions.begin() as session:
-        source = await session.get(SourceRow, source_id)
-        if source is None or await left_to_another(session, runtime, source, await runtime.now(session)):
-            return False
-        deliveries = await claim_deliveries(session, source_id, owner, runtime.clock)
-    if not deliveries:
+    source, deliveries, wait = await _claim(runtime, source_id, owner, follows=follows)
+    if wait:
+        await asyncio.sleep(wait.total_seconds())
+        source, deliveries, _ = await _claim(runtime, source_id, owner)
+    if source is None or not deliveries:
         return False
     processor = _BatchProcessor(runtime, source, owner)
     following = logs.delivery_context([delivery.remote_id for delivery in deliveries])
     with structlog.contextvars.bound_contextvars(source=source.name, **following):
         async with processor.results.keep_leases_renewed():
             return await processor.process(deliveries)
+
+
+async def _claim(
+    runtime: Runtime, source_id: int, owner: str, *, follows: bool | None = None
+) -> tuple[SourceRow | None, Sequence[DeliveryRow], timedelta]:
+    """The source, its next deliveries, claimed; or how long others may still join them, and no claim.
+    `follows` as in `left_of_burst`; None to wait for no others."""
+    async with runtime.sessions() as session, session.begin() as transaction:
+        source = await session.get(SourceRow, source_id)
+        if source is None or await left_to_another(session, runtime, source):
+            return None, (), timedelta()
+        deliveries = await claim_deliveries(session, source_id, owner, runtime.clock)
+        if deliveries and follows is not None and (wait := left_of_burst(deliveries, follows=follows)):
+            await transaction.rollback()
+            return source, (), wait
+    return source, deliveries, timedelta()
 
 
 class _BatchProcessor:
@@ -100,7 +120,7 @@ class _BatchProcessor:
         """Process the deliveries; False where the next batch must not be claimed now."""
         all_parsed = await self._parse(deliveries)
         try:
-            connector = await self.runtime.connect(self.source)
+            connector = await self.runtime.connect(self.source, claimed_at(deliveries))
         except CannotDecrypt as error:
             await self.results.fail(all_parsed, error)
             return True
@@ -237,7 +257,8 @@ class _BatchProcessor:
         retried = await self._retry_notices(seen, known)
         requests = connector.requests - before
         with bad_payload_if_refused("A ticket"):
-            async with source_transaction(self.runtime, self.source) as session:
+            # If its commit is lost, so is the end of the deliveries, and they are processed again.
+            async with source_transaction(self.runtime, self.source, repeatable=True) as session:
                 found = await self._store(session, seen, removed, requested_at)
                 return await self._record_stored(session, all_parsed, seen, found, requests, retried=retried)
 

@@ -21,6 +21,7 @@ from app.logs import deliveries_of_run
 from app.sync.transaction import bad_payload_if_refused
 from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
+from app.writing.side_by_side import ASKS_EVERY, wake_more_writers
 from connectors.base import (
     BadPayload,
     Blocked,
@@ -68,19 +69,21 @@ FULL_SYNC_FINDS_OUT = "A full sync finds out which."
 
 
 @asynccontextmanager
-async def open_writer(runtime: Runtime, source: SourceRow) -> AsyncIterator[Writer]:
+async def open_writer(runtime: Runtime, source: SourceRow, now: datetime) -> AsyncIterator[Writer]:
     """A writer whose connector is closed at the end. Raises `secrets.CannotDecrypt`."""
-    async with track_usage(runtime, source.id, await runtime.connect(source)) as connector:
+    async with track_usage(runtime, source.id, await runtime.connect(source, now)) as connector:
         yield Writer(runtime, source, connector)
 
 
 @dataclass
 class Writer:
-    """Writes tickets of one source, one after the other."""
+    """Writes tickets of one source, one after the other; others may do so beside it. `written`: how many it
+    has claimed."""
 
     runtime: Runtime
     source: SourceRow
     connector: Connector
+    written: int = 0
     _contexts: dict[str, EvaluationContext] = field(default_factory=dict)
     _following: dict[int, dict[str, list[str]]] = field(default_factory=dict)
     _account_known: bool = False
@@ -96,6 +99,11 @@ class Writer:
                 one_at_a_time=self.connector.writes_one_at_a_time,
             )
             row = None if claim is None else await session.get(EpicRow, claim.epic_id)
+            if claim is not None:
+                self.written += 1
+                # A single ticket needs no other writer, and is not to wait for the question.
+                if self.written % ASKS_EVERY == 2 and not self.connector.writes_one_at_a_time:
+                    await wake_more_writers(self.runtime, session, self.source.id, claim.claimed_at)
             if claim is not None and claim.run_id not in self._following:
                 self._following = {claim.run_id: await deliveries_of_run(session, claim.run_id)}
         if claim is None or row is None:
@@ -275,6 +283,8 @@ class _Write:
         """Find our comment where its id is not stored: the answer to a request may have been lost, the
         database may be an older copy, or the source may be new. False: too early, or none may be written.
         """
+        if self.claim.comment_known:
+            return True
         async with self.runtime.sessions.begin() as session:
             now = await self.runtime.now(session)
             row = await claims.lock_claimed_notice(session, self.claim)

@@ -20,6 +20,7 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
+    ManyProjects,
     Missing,
     Page,
     Parent,
@@ -82,6 +83,11 @@ class GitHubConnector:
     tickets_change_id = True
     writes_one_at_a_time = True
     children_on_tickets = True
+    # GitHub takes 100 requests at once and 900 points a minute, a listing's page being one point:
+    # four readers, whose pages take half a second each, ask for half of that.
+    # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
+    reads_at_once = 4
+    many_projects: ManyProjects | None = None  # each repository has a list of issues of its own
 
     def __init__(
         self,

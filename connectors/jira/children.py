@@ -62,7 +62,7 @@ class JiraChildren:
     async def count(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
         """Raises `Rejected` where Jira refuses one search after the other, whatever its epics."""
         counted: dict[str, Children] = {}
-        ids = [ref.remote_id for ref in refs]
+        ids = [ref.remote_id for ref in refs if remote_number(ref.remote_id)]
         waiting = [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]
         while waiting:
             batch = waiting.pop()

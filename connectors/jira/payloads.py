@@ -6,7 +6,6 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.base import (
@@ -52,7 +51,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 1000  # no page is longer: pages of 100 are asked for
 PROPERTY = "northing"
 
-_KEY = re.compile(rf"(?=.{{1,255}}\Z){PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_KEY = re.compile(rf"{PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_LONGEST_KEY = 255
+_PROJECT_KEY = re.compile(PROJECT_KEY)
 _MOST_NAMED = 50  # types, in a message
 _MOST_LEVELS = 20  # of lists and cascading options in a custom field; a cascading select has two
 
@@ -62,8 +63,7 @@ _CATEGORIES: dict[str, StatusCategory] = {"new": "todo", "indeterminate": "doing
 # --- tickets --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """An issue as an epic, the id of its type, which decides whether it is one, and that of its project."""
 
     epic: Epic
@@ -115,7 +115,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         raise NotAsDescribed("its key is not the key of an issue")
     kind, status = _needed(found, "issuetype", "id"), _needed(found, "status", "statusCategory")
     sub_task = kind.get("subtask") is True or kind.get("hierarchyLevel") == -1
-    project = object_in(found, "project")
+    project, category = object_in(found, "project"), category_of(status)
     epic = Epic(
         remote_id=number_in(issue, "id"),
         key=key,
@@ -124,7 +124,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         url=f"{site}/browse/{key}",
         type=text_in(kind, "name"),
         status=text_in(status, "name"),
-        status_category=category_of(status),
+        status_category=category,
         created_at=moment_in(found, "created"),
         updated_at=moment_in(found, "updated"),
         labels=tuple(map(_label, list_in(found, "labels"))),
@@ -134,7 +134,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         parent=None if sub_task else _parent_of(object_in(found, "parent"), key, site),
         text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
-        finished_at=_finished_at(found) if category_of(status) == "done" else None,
+        finished_at=_finished_at(found) if category == "done" else None,
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
 
@@ -226,11 +226,12 @@ def unreadable_of(
 
 def key_of(value: Any) -> str | None:
     """`value` if it has the form of an issue's key, else None."""
-    return value if isinstance(value, str) and _KEY.fullmatch(value) else None
+    is_key = isinstance(value, str) and len(value) <= _LONGEST_KEY and _KEY.fullmatch(value)
+    return value if is_key else None
 
 
 def project_key_of(value: Any) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(PROJECT_KEY, value) else None
+    return value if isinstance(value, str) and _PROJECT_KEY.fullmatch(value) else None
 
 
 def _label(value: Any) -> str:
@@ -245,8 +246,12 @@ def category_of(status: Mapping[str, Any]) -> StatusCategory:
 
 
 def _names(things: Iterable[Any]) -> tuple[str, ...]:
-    found = (thing.get("displayName") or thing.get("name") for thing in things if isinstance(thing, dict))
-    return tuple(text_of(name, "name") for name in found if name)
+    found = [
+        text_of(name, "name")
+        for thing in things
+        if isinstance(thing, dict) and (name := thing.get("displayName") or thing.get("name"))
+    ]
+    return tuple(found)
 
 
 def strings_of(value: Any, level: int = 0) -> tuple[str, ...]:

@@ -67,9 +67,11 @@ class _AdfReader:
         if kind in _SKIPPED:
             return []
         attrs = node.get("attrs")
-        attrs = attrs if isinstance(attrs, dict) else {}
-        self._lines.add(_text(attrs, "url") if kind in {"blockCard", "embedCard"} else _text(attrs, "title"))
-        self._lines.end()
+        if not isinstance(attrs, dict):
+            attrs = {}
+        elif words := _text(attrs, "url" if kind in {"blockCard", "embedCard"} else "title"):
+            self._lines.add(words)
+            self._lines.end()
         left = _Left(kind, self._lines.cell)
         if kind == "heading":
             self._lines.kind = "heading"
@@ -96,8 +98,9 @@ class _AdfReader:
             self._lines.end()
         elif kind == "text":
             marks = node.get("marks")
-            marks = marks if isinstance(marks, list) else ()
-            styles = {str(mark.get("type")) for mark in marks if isinstance(mark, dict)}
+            styles: set[str] = set()
+            if isinstance(marks, list):
+                styles = {str(mark.get("type")) for mark in marks if isinstance(mark, dict)}
             if "strike" not in styles:
                 self._lines.add(_text(node, "text"), code="code" in styles)
         else:

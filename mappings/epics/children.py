@@ -55,7 +55,11 @@ _NAMED = text(_MARK.format(which="WHERE epics.tracker = :tracker AND epics.remot
 _READ = text(
     _MARK.format(which="WHERE epics.tracker = :tracker AND epics.remote_id = ANY(:ids) AND read_at = :now")
 )
-_PROJECT = text(_MARK.format(which="WHERE epics.project = :project"))
+_NEVER_COUNTED = text(
+    _MARK.format(
+        which="WHERE epics.tracker = :tracker AND epics.remote_id = ANY(:ids) AND children_at IS NULL"
+    )
+)
 
 
 async def mark_changed_children(
@@ -89,9 +93,10 @@ async def mark_read(
     await session.execute(_READ, parameters)
 
 
-async def mark_project(session: AsyncSession, source_id: int, project: str) -> None:
-    """Have every epic of a project counted."""
-    await session.execute(_PROJECT, {"source": source_id, "project": project})
+async def mark_never_counted(session: AsyncSession, source: SourceRow, remote_ids: Collection[str]) -> None:
+    """Have those of these epics counted that never were."""
+    parameters = {"source": source.id, "tracker": source.tracker, "ids": list(remote_ids)}
+    await session.execute(_NEVER_COUNTED, parameters)
 
 
 async def forget_removed(session: AsyncSession, source_id: int) -> None:
@@ -110,9 +115,10 @@ async def load_due(session: AsyncSession, source_id: int, after: int, limit: int
     """The next epics to count behind the place `after`, at most `limit`."""
     rows = await session.execute(
         text(
-            "SELECT due.id, due.epic_id, due.marks, epics.remote_id, epics.key FROM children_due AS due"
-            " JOIN epics ON epics.id = due.epic_id WHERE due.source_id = :source AND due.id > :after"
-            " ORDER BY due.id LIMIT :limit"
+            # The limit is within: else all that is behind it is joined for each answer.
+            "SELECT due.id, due.epic_id, due.marks, epics.remote_id, epics.key FROM"
+            " (SELECT * FROM children_due WHERE source_id = :source AND id > :after ORDER BY id LIMIT :limit)"
+            " AS due JOIN epics ON epics.id = due.epic_id ORDER BY due.id"
         ),
         {"source": source_id, "after": after, "limit": limit},
     )

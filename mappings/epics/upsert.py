@@ -164,16 +164,16 @@ def _iso(moment: date | datetime | None) -> str | None:
 
 
 def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
-    parent = (
-        ("", "", "") if epic.parent is None else (epic.parent.remote_id, epic.parent.title, epic.parent.url)
-    )
-    remote_id, title, url = (without_nul(text) or None for text in parent)
-    row = {"parent_remote_id": remote_id, "parent_title": title, "parent_url": url}
-    row["description"] = _excerpt(epic.text)
-    if epic.children is None:
-        return row | dict.fromkeys(_COUNTS)
-    counts = (epic.children.total, epic.children.done, requested_at.isoformat())
-    return row | dict(zip(_COUNTS, counts, strict=True))
+    parent, children = epic.parent, epic.children
+    return {
+        "parent_remote_id": None if parent is None else without_nul(parent.remote_id) or None,
+        "parent_title": None if parent is None else without_nul(parent.title) or None,
+        "parent_url": None if parent is None else without_nul(parent.url) or None,
+        "description": _excerpt(epic.text),
+        "children": None if children is None else children.total,
+        "children_done": None if children is None else children.done,
+        "children_at": None if children is None else requested_at.isoformat(),
+    }
 
 
 def _excerpt(lines: Iterable[Line]) -> str | None:

@@ -18,8 +18,8 @@ from mappings.policy.names import former_names
 from mappings.rules.index import RuleIndex
 from mappings.rules.operations import rule_of
 from mappings.sources.unreadable import unreadable_ids
-from mappings.suggestions.cache import prepare, suggest
-from mappings.suggestions.load import Audience
+from mappings.suggestions.cache import prepare, suggest_for
+from mappings.suggestions.load import Audience, cache_key
 from mappings.tables import (
     CycleRow,
     InstallationRow,
@@ -102,7 +102,19 @@ class EvaluationContext:
 
     async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
         """The key results that its ticket may show as fitting the epic, best first."""
-        return await suggest(session, row.id, self._audience(row.project), now)
+        return (await self.suggest_for(session, [row], now))[row.id]
+
+    async def suggest_for(
+        self, session: AsyncSession, rows: Sequence[EpicRow], now: datetime
+    ) -> dict[int, Sequence[Suggestion]]:
+        """The same of many, by the epic's id: those of the same readers are asked for at once."""
+        by_audience: dict[Audience | None, list[int]] = {}
+        for row in rows:
+            by_audience.setdefault(cache_key(self._audience(row.project)), []).append(row.id)
+        found: dict[int, Sequence[Suggestion]] = {}
+        for audience, ids in by_audience.items():
+            found.update(await suggest_for(session, ids, audience, now))
+        return found
 
     async def prepare_suggestions(self, session: AsyncSession, project: str, now: datetime) -> None:
         """What takes seconds the first time, before a transaction that holds locks suggests."""

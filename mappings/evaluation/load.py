@@ -6,7 +6,7 @@ A slice of epics takes a fixed number of statements, whatever its length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import BigInteger, Label, and_, any_, literal, literal_column, or_, select
@@ -27,9 +27,12 @@ from mappings.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
+    from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+
+NOT_READ = datetime.min.replace(tzinfo=UTC)  # in place of a time that a query left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,29 @@ def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
     )
 
 
+def matched_epic_of(row: Any, former_projects: tuple[str, ...] = ()) -> Epic:
+    """The epic of a row of `MATCHED_COLUMNS`: what rules read of it, all else empty."""
+    return Epic(
+        remote_id="",
+        key="",
+        project=row.project,
+        title=row.title,
+        url="",
+        type=row.type,
+        status="",
+        status_category="todo",
+        created_at=NOT_READ,
+        updated_at=NOT_READ,
+        labels=tuple(row.labels),
+        assignees=tuple(row.assignees),
+        components=tuple(row.components),
+        milestone=row.milestone,
+        parent=None if row.parent_key is None else Parent(row.parent_key),
+        fields={name: tuple(values) for name, values in row.fields.items()},
+        former_projects=former_projects,
+    )
+
+
 def _parent_of(row: EpicRow) -> Parent | None:
     if row.parent_key is None:
         return None
@@ -76,17 +102,23 @@ def _parent_of(row: EpicRow) -> Parent | None:
 
 # The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written
 # through them, and objects tracked by the session would cost twice as much.
+def _columns(*names: str) -> list[Label[Any]]:
+    return [literal_column(f"epics.{name}").label(name) for name in names]
+
+
 def _columns_without(*names: str) -> list[Label[Any]]:
-    return [
-        literal_column(f"epics.{column.name}").label(column.name)
-        for column in EpicRow.__table__.columns
-        if column.name not in names
-    ]
+    return _columns(*(column.name for column in EpicRow.__table__.columns if column.name not in names))
 
 
 EVALUATED_COLUMNS = _columns_without(
     *("content_hash", "removed_at", "alignment", "evaluate_at", "search_text", "description"),
-    *("starts_on", "due_on", "points", "finished_at"),
+    *("starts_on", "due_on", "points", "finished_at", "children", "children_done", "children_at"),
+    *("comments_changed_at", "comments_read_at"),
+)
+# Those that rules read, and the id: `matched_epic_of`.
+MATCHED_COLUMNS = _columns(
+    *("id", "project", "title", "type", "labels", "assignees", "components", "milestone", "parent_key"),
+    "fields",
 )
 # Those that are shown, and those that an epic is evaluated by to show the text of its notice.
 SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text", "description")
@@ -211,6 +243,8 @@ _NOTICES = (
 def _answer(row: EpicRow, commands: Sequence[CommandCommentRow]) -> tuple[CommandAnswer | None, bool]:
     """The answer that is to be shown, and whether a command that is answered was given after the last
     evaluation: one that was refused in silence changes nothing."""
+    if not commands:
+        return None, False
     answer = None
     for comment in commands:
         if comment.answer is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.audit import actor_of
@@ -320,25 +320,47 @@ async def load_conflicts(
     """Those that all that is given lets through, the oldest first; `goal`: `key_result` or `objective`, and
     its id. `ids` leaves those of a page, `newest` so many that were raised last.
 
-    Without `ids` those that are open on a removed epic are left out.
+    With `ids` neither `state`, `epic_id` nor `goal` is looked at; without them those that are open on a
+    removed epic are left out.
     """
     query = _selected().execution_options(populate_existing=True)
     if ids is not None:
         query = query.where(among(ConflictRow.id, ids))
     else:
-        query = query.where(or_(EpicRow.removed_at.is_(None), ConflictRow.decided_at.is_not(None)))
-    if state is not None:
-        is_open = ConflictRow.decided_at.is_(None)
-        query = query.where(is_open if state == "open" else ~is_open)
-    if epic_id is not None:
-        query = query.where(ConflictRow.epic_id == epic_id)
-    if goal is not None:
-        column = ConflictRow.key_result_id if goal[0] == "key_result" else ConflictRow.objective_id
-        query = query.where(column == goal[1])
+        query = query.where(*_which(state, epic_id, goal))
     query = query.order_by(ConflictRow.raised_at.desc(), ConflictRow.id.desc()).limit(newest)
     ladders = _Ladders(policy)
     found = [_shown(row, ladders, now) for row in reversed((await session.execute(query)).all())]
     return [one for one in found if step is None or one.position.step == step]
+
+
+def _which(
+    state: ConflictState | None, epic_id: int | None, goal: tuple[str, int] | None
+) -> list[ColumnElement[bool]]:
+    """The conditions on conflicts, each with its epic."""
+    is_open = ConflictRow.decided_at.is_(None)
+    found: list[ColumnElement[bool]] = [or_(EpicRow.removed_at.is_(None), ~is_open)]
+    if state is not None:
+        found.append(is_open if state == "open" else ~is_open)
+    if epic_id is not None:
+        found.append(ConflictRow.epic_id == epic_id)
+    if goal is not None:
+        column = ConflictRow.key_result_id if goal[0] == "key_result" else ConflictRow.objective_id
+        found.append(column == goal[1])
+    return found
+
+
+def conflict_ids(
+    *,
+    state: ConflictState | None = None,
+    source_id: int | None = None,
+    epic_id: int | None = None,
+    goal: tuple[str, int] | None = None,
+) -> Select[Any]:
+    """The ids of those that `load_conflicts` finds, for a page of them; `source_id`: on its epics."""
+    query = select(ConflictRow.id).outerjoin(EpicRow, EpicRow.id == ConflictRow.epic_id)
+    query = query.where(*_which(state, epic_id, goal))
+    return query if source_id is None else query.where(EpicRow.source_id == source_id)
 
 
 async def count_decided(session: AsyncSession) -> int:

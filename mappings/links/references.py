@@ -137,7 +137,10 @@ def _of_lines(lines: Iterable[Line]) -> Iterator[list[Declaration]]:
 def _start(text: str, most: int = _LONGEST_LEAD) -> str:
     """The start of a line in usual signs, without marks and pictures before it; empty where it cannot be one
     of ours."""
-    if text[:1] not in {"k", "K"}:
+    first = text[:1]
+    if first not in {"k", "K"}:
+        if first.isascii() and first.isalpha():
+            return ""  # the usual line: it has no mark before its words
         text = _without_marks(text, most)
         if text[:1] not in {"k", "K", "\uff2b", "\uff4b"}:
             return ""
@@ -216,6 +219,9 @@ def _around_cell(head: str, cell: Cell, cells: dict[Cell, str]) -> list[Declarat
 
 
 def _of_label(label: str) -> Declaration | None:
+    first = label[:1]
+    if first not in {"k", "K"} and first.isascii() and first.isalpha():
+        return None
     text = " ".join(visible(label[: 40 * _LONGEST_WRITTEN]).split())
     prefix = _LABEL.match(text)
     if prefix is None:
@@ -248,6 +254,8 @@ def _bounded(groups: Iterable[list[Declaration]]) -> tuple[list[Declaration], bo
                 (one.how, one.written.lower(), *map(str.lower, one.words), one.rest) for one in group
             )
             different.setdefault(same, group)
+    if not different:
+        return [], False
     numbered = list(enumerate(different.values()))
     sizes = [sum(max(len(one.words), 1) for one in group) for group in different.values()]
     if sum(sizes) <= MOST_WORDS:

@@ -27,11 +27,11 @@ from sqlalchemy import (
 
 from mappings import leases
 from mappings.leases import MOST_ATTEMPTS, RELEASED, UNCONFIRMED_WAIT, ClaimLost
-from mappings.locks import locked_source
+from mappings.locks import SYNCHRONOUS_COMMIT_OFF, locked_source
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.state import end_write, let_requests_arrive, mark_failed
-from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
+from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ GIVEN_UP = (
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right of one writer (`owner`) to write one ticket until the lease ends. `answers`: the write
-    answers a person."""
+    answers a person. `comment_known`: the id of our comment was stored when the claim was taken."""
 
     notice_id: int
     epic_id: int
@@ -61,6 +61,7 @@ class Claim:
     owner: str
     claimed_at: datetime
     answers: bool = False
+    comment_known: bool = False
 
 
 async def claim_notice(
@@ -72,7 +73,8 @@ async def claim_notice(
     `owner` is new for each claim. Notices that may not be written yet are postponed, and claims whose lease
     has ended are released. The time is read once the source is locked: a lease begins when it is taken.
     """
-    await session.execute(locked_source(source_id))
+    # No request is sent before a later commit of the same writer, which waits for the disk.
+    await session.execute(locked_source(source_id, SourceRow.id, SYNCHRONOUS_COMMIT_OFF))
     now = await clock.read(session)
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
     if one_at_a_time:
@@ -96,7 +98,8 @@ async def claim_notice(
     notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
         return None
-    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now, notice.answers)
+    known = notice.remote_id is not None
+    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now, notice.answers, known)
     attempted = {"attempts": NoticeRow.attempts + 1}
     await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id, **attempted))
     return claim
@@ -285,6 +288,16 @@ def record_write(
             at=now,
         )
     )
+
+
+async def count_for_writers(session: AsyncSession, source_id: int, now: datetime) -> tuple[int, int]:
+    """How many writers are at work on a source, and how many due notices wait for one."""
+    of_source = NoticeRow.epic_id.in_(select(EpicRow.id).where(EpicRow.source_id == source_id))
+    at_work = select(func.count()).where(of_source, leases.is_held(NoticeRow, now)).scalar_subquery()
+    waiting = of_source, _is_due(now), NoticeRow.claimed_by.is_(None)
+    due = select(func.count()).where(*waiting).scalar_subquery()
+    writers, notices = (await session.execute(select(at_work, due))).one()
+    return writers, notices
 
 
 async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequence[int]:

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
 from mappings.policy.names import former_names
-from mappings.previews.prefilter import may_match
 from mappings.rules.condition import AnyOf
+from mappings.rules.prefilter import may_match
 from mappings.tables import EpicRow, SourceRow
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import MISSING
 from sqlalchemy import ColumnElement, String, and_, func, or_, select, type_coerce
 
-from mappings.previews.prefilter import LISTS, SINGLE, may_fit
 from mappings.rules.condition import InvalidCondition, parse_condition
 from mappings.rules.patterns import Glob, Patterns, fold, is_glob, shown
+from mappings.rules.prefilter import LISTS, SINGLE, may_fit
 from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 from mappings.values import FieldWarning
 

@@ -172,7 +172,10 @@ class All(_Group):
     decided_by_one = False
 
     def matches(self, source: str, epic: Epic) -> bool:
-        return all(child.matches(source, epic) for child in self.children)
+        for child in self.children:  # noqa: SIM110  # a generator costs more than a test, for each epic
+            if not child.matches(source, epic):
+                return False
+        return True
 
 
 class AnyOf(_Group):
@@ -181,7 +184,10 @@ class AnyOf(_Group):
     decided_by_one = True
 
     def matches(self, source: str, epic: Epic) -> bool:
-        return any(child.matches(source, epic) for child in self.children)
+        for child in self.children:  # noqa: SIM110  # as above
+            if child.matches(source, epic):
+                return True
+        return False
 
 
 class Not(Condition):

@@ -85,12 +85,24 @@ def _matcher(glob: str) -> Callable[[str], bool]:
             return lambda value: value.endswith(core)
         if ends:
             return lambda value: value.startswith(core)
+    if "*" not in glob:
+        return _of_one_length(glob)
     parts = [
         ".*" if part.startswith("*") else "." if part == "?" else re2.escape(part)
         for part in re.findall(r"\*+|\?|[^*?]+", glob)
     ]
     found = re2.compile(_encode(rf"(?s)\A{''.join(parts)}\z"), _options(_REGEX_MEMORY)).search
     return lambda value: found(_encode(value)) is not None
+
+
+def _of_one_length(glob: str) -> Callable[[str], bool]:
+    """For a glob without `*`: each of its words has one place."""
+    length = len(glob)
+    words = [(part.start(), part.group()) for part in re.finditer(r"[^?]+", glob)]
+    if len(words) == 1:
+        ((at, word),) = words
+        return lambda value: len(value) == length and value.startswith(word, at)
+    return lambda value: len(value) == length and all(value.startswith(word, at) for at, word in words)
 
 
 def is_glob(text: str) -> bool:
@@ -115,7 +127,12 @@ class Patterns:
 
     def matches(self, value: str) -> bool:
         folded = fold(value)
-        return folded in self._words or any(glob.matches(folded) for glob in self.globs)
+        if folded in self._words:
+            return True
+        for glob in self.globs:  # noqa: SIM110  # a generator costs more than a test, for each value
+            if glob.matches(folded):
+                return True
+        return False
 
     def fitting(self, value: str) -> str | None:
         """The pattern, as written, that `value` matches; None where no pattern does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal, or_, select
+from sqlalchemy import and_, func, literal, literal_column, or_, select, true
 from sqlalchemy.orm import undefer
 
 from mappings.goals.key_results import may_name
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from mappings.goals.key_results import KeyResult
 
-CONFIRMED_ORIGINS = ("manual", "command", "ticket")  # of links that people made
+# Of links that people made, as an index has it.
+_CONFIRMED = LinkRow.origin.in_([literal_column(f"'{name}'") for name in ("manual", "command", "ticket")])
 MOST_LINKED = 1_000
 
 
@@ -75,29 +76,41 @@ def _readable(audience: Audience | None) -> list[ColumnElement[bool]]:
     ]
 
 
-def _confirmed(audience: Audience | None, *columns: Any) -> Any:
-    return (
-        select(*columns)
-        .select_from(LinkRow)
+def _newest(audience: Audience | None) -> Any:
+    """The newest links that people made: of each key result `MOST_OF_PROJECT`, of all `MOST_LINKED`; of those
+    that this audience may read. An index has them in this order, for each key result by itself."""
+    of_one = (
+        select(LinkRow.id, LinkRow.epic_id, EpicRow.read_at)
         .join(EpicRow, EpicRow.id == LinkRow.epic_id)
-        .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
-        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
         .outerjoin(
             SourceProjectRow,
             and_(SourceProjectRow.source_id == EpicRow.source_id, SourceProjectRow.key == EpicRow.project),
         )
-        .where(LinkRow.origin.in_(CONFIRMED_ORIGINS), EpicRow.removed_at.is_(None), *_readable(audience))
+        .where(LinkRow.key_result_id == KeyResultRow.id, _CONFIRMED, EpicRow.removed_at.is_(None))
+        .where(*_readable(audience))
+        .order_by(LinkRow.id.desc())
+        .limit(MOST_OF_PROJECT)
+        .correlate(KeyResultRow, ObjectiveRow)
+        .lateral("of_one")
+    )
+    return (
+        select(of_one.c.id, of_one.c.epic_id, of_one.c.read_at, KeyResultRow.id.label("key_result_id"))
+        .select_from(KeyResultRow)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .join(of_one, true())
+        .order_by(of_one.c.id.desc())
+        .limit(MOST_LINKED)
     )
 
 
 async def load_version(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
-    """Another one after each change of goals, of confirmed links or of their tickets' text, and in another
-    database at the same address. One statement."""
-    links = _confirmed(
-        audience,
+    """Another one after each change of goals, of the newest confirmed links or of their tickets' text, and in
+    another database at the same address. One statement, which reads these links alone."""
+    newest = _newest(audience).subquery("newest")
+    links = select(
         func.count().label("number"),
-        func.sum(LinkRow.id).label("ids"),
-        func.max(EpicRow.read_at).label("read"),
+        func.sum(newest.c.id).label("ids"),
+        func.max(newest.c.read_at).label("read"),
     ).subquery()
     installation = InstallationRow.uuid, InstallationRow.goals_version
     query = select(*installation, links).join_from(InstallationRow, links, literal(True))
@@ -128,16 +141,10 @@ def _may_name(goal: KeyResult, audience: Audience | None) -> bool:
 
 
 async def load_linked_epics(session: AsyncSession, audience: Audience | None) -> list[LinkedEpic]:
-    """The newest tickets that people linked: of each key result `MOST_OF_PROJECT`, of all `MOST_LINKED`."""
-    place = func.row_number().over(partition_by=LinkRow.key_result_id, order_by=LinkRow.id.desc())
-    newest = _confirmed(
-        audience, LinkRow.id, LinkRow.epic_id, LinkRow.key_result_id, place.label("place")
-    ).subquery()
+    """The newest tickets that people linked, as `_newest` has them."""
+    newest = _newest(audience).subquery("newest")
     links = await session.execute(
-        select(newest.c.epic_id, newest.c.key_result_id)
-        .where(newest.c.place <= MOST_OF_PROJECT)
-        .order_by(newest.c.id.desc())
-        .limit(MOST_LINKED)
+        select(newest.c.epic_id, newest.c.key_result_id).order_by(newest.c.id.desc())
     )
     goals: dict[int, set[int]] = {}
     for epic_id, key_result_id in links:

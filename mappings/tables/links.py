@@ -40,6 +40,15 @@ class LinkRow(Base):
         Index(
             "ix_links_key_result_id_epic_id", "key_result_id", "epic_id"
         ),  # in the order of the epics' list
+        # So that the epics that a rule links itself are counted by index-only scans.
+        Index("ix_links_rule_id_origin", "rule_id", "origin", postgresql_where=text("rule_id IS NOT NULL")),
+        # The newest links that people made to a key result, which suggestions learn from.
+        Index(
+            "ix_links_confirmed",
+            "key_result_id",
+            "id",
+            postgresql_where=text("origin IN ('manual', 'command', 'ticket')"),
+        ),
         one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
     )
 
@@ -50,7 +59,7 @@ class LinkRow(Base):
     weight: Mapped[float] = mapped_column(server_default="1")
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
     # No foreign key: a rule is deleted at once, and the run that follows finds its epics by these links.
-    rule_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    rule_id: Mapped[int | None] = mapped_column(BigInteger)
     # Of an inherited link: the epic whose own it is. No foreign key: that epic may go, as the rule may.
     inherited_from: Mapped[int | None] = mapped_column(BigInteger)
     why: Mapped[str]

@@ -13,8 +13,8 @@ from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import undefer
 
 from mappings import leases
-from mappings.leases import ALWAYS_DUE, RELEASED
-from mappings.locks import locked_source
+from mappings.leases import ALWAYS_DUE, LEASE, RELEASED
+from mappings.locks import SYNCHRONOUS_COMMIT_OFF, locked_source
 from mappings.tables import READING_MODES, DeliveryRow, EpicRow, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
 DELETED_AT_ONCE = 1000
 # What a body names is read at most so often, however often the body comes under new ids.
 REPEAT_PAUSE = timedelta(minutes=1)
+# What arrives within this time of each other is processed together, so that a burst on one epic costs one
+# fetch. A delivery that comes alone does not wait for others.
+BURST_WINDOW = timedelta(milliseconds=100)
 
 
 def _claimable(now: datetime) -> Any:
@@ -44,7 +47,8 @@ async def claim_deliveries(
     An empty list while another owner has claimed some, and while the tracker has asked for a pause. The
     time is read once the source is locked: a lease begins when it is taken.
     """
-    await session.execute(locked_source(source_id))
+    # A claim whose commit is lost was never taken, and what its owner did is not accepted.
+    await session.execute(locked_source(source_id, SourceRow.id, SYNCHRONOUS_COMMIT_OFF))
     now = await clock.read(session)
     waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
     paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
@@ -72,6 +76,21 @@ async def claim_deliveries(
     claim = leases.taking(DeliveryRow, owner, now, DeliveryRow.id.in_(ids), **attempted)
     claimed = await session.scalars(claim.options(undefer(DeliveryRow.body)))
     return sorted(claimed, key=lambda delivery: delivery.id)
+
+
+def left_of_burst(claimed: Sequence[DeliveryRow], *, follows: bool) -> timedelta:
+    """How long the claimed deliveries are to be left for others to join them: until the oldest has been here
+    for `BURST_WINDOW`. Nothing for one that came alone. `follows`: others were processed just before."""
+    if not follows and len(claimed) == 1:
+        return timedelta()
+    return max(claimed[0].received_at + BURST_WINDOW - claimed_at(claimed), timedelta())
+
+
+def claimed_at(claimed: Sequence[DeliveryRow]) -> datetime:
+    """When these deliveries, of one claim, were claimed."""
+    until = claimed[0].claimed_until
+    assert until is not None
+    return until - LEASE
 
 
 async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime) -> None:

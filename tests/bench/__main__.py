@@ -1,70 +1,24 @@
-"""`make bench`, or `python -m tests.bench --rounds 2 --epics 1000` for a quick trial."""
+"""`make bench`, or `python -m tests.bench --rounds 1 --epics 1000` for a quick trial."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
-
-from uvicorn.loops.auto import auto_loop_factory
+from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from app import logs
-from tests.bench import (
-    changes,
-    door,
-    imports,
-    incremental,
-    inheritance,
-    lists,
-    memory,
-    pages,
-    reaction,
-    reports,
-    speed,
-    suggestions,
-    workers,
-)
-from tests.bench.report import Report
-from tests.bench.servers import Databases, databases, tracker
+from tests.bench import workers
+from tests.bench.parts import PARTS, USUAL, run
+from tests.bench.report import Line, Report
 
-FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = (
-    "sync",
-    "intake",
-    "reaction",
-    "workers",
-    "changes",
-    "inheritance",
-    "import",
-    "lists",
-    "pages",
-    "reports",
-    "suggestions",
-)
-
-OF_MANY = {"import": imports, "lists": lists, "pages": pages, "reports": reports}
+MOST_MINUTES = 6.0  # of the usual parts in their usual sizes, on two idle cores
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Measure Northing; ends 1 if a target is missed."
-    )
-    parser.add_argument("--rounds", type=_at_least(1), default=5, help="of each measurement in time")
-    parser.add_argument("--epics", type=_at_least(100), default=10_000, help="of the syncs")
-    parser.add_argument(
-        "--seconds", type=_at_least(1), default=2, help="webhooks are sent at once, in each round"
-    )
-    parser.add_argument("--edits", type=_at_least(4), default=100, help="that a comment answers")
-    parser.add_argument("--notices", type=_at_least(4), default=1000, help="due at once, a multiple of 4")
-    parser.add_argument("--rules", type=_at_least(1), default=300, help="posted one after the other")
-    parser.add_argument("--worker-rounds", type=_at_least(1), default=1, help="each takes two minutes")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="a part of it")
-    arguments = parser.parse_args()
-    if arguments.notices % len(workers.KINDS):
-        parser.error("--notices is a multiple of 4")
+    options = parsed(sys.argv[1:])
     logs.configure("console")
     logging.getLogger().setLevel(logging.WARNING)
     # One way out for all signals: the blocks below stop what they started.
@@ -72,9 +26,49 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        sys.exit(_bench(arguments))
+        sys.exit(measure(Report(), options))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure Northing; ends 1 if a target is missed."
+    )
+    parser.add_argument("--rounds", type=_at_least(1), default=3, help="of each measurement in time")
+    parser.add_argument(
+        "--slow-rounds", type=_at_least(1), default=1, help="of growth, latency and workers, a minute each"
+    )
+    parser.add_argument(
+        "--epics", type=_at_least(100), default=10_000, help="of the syncs; ten times as many of growth"
+    )
+    parser.add_argument(
+        "--seconds", type=_at_least(1), default=2, help="webhooks are sent at once, in each round"
+    )
+    parser.add_argument("--edits", type=_at_least(4), default=40, help="that a comment answers")
+    parser.add_argument(
+        "--notices", type=_at_least(4), default=200, help="due at once, as many on each tracker"
+    )
+    parser.add_argument("--rules", type=_at_least(1), default=300, help="posted one after the other")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=None, metavar="PART", help=f"of {', '.join(PARTS)}"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="load the same pages with dlt too, which pip installs: needs the network",
+    )
+    options = parser.parse_args(arguments)
+    if options.notices % len(workers.KINDS):
+        parser.error(f"--notices is a multiple of {len(workers.KINDS)}")
+    options.usual = options.only is None and not options.peers and _usual_sizes(parser, options)
+    options.parts = (*(options.only or USUAL), *(["peers"] if options.peers else []))
+    return options
+
+
+def _usual_sizes(parser: argparse.ArgumentParser, options: argparse.Namespace) -> bool:
+    sizes = ("rounds", "slow_rounds", "epics", "seconds", "edits", "notices", "rules")
+    return all(getattr(options, name) == parser.get_default(name) for name in sizes)
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -87,42 +81,23 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _bench(options: argparse.Namespace) -> int:
-    report = Report()
-    if "suggestions" in options.only:
-        suggestions.measure(report, options.rounds)
-    if set(options.only) != {"suggestions"}:  # which need no database
-        _with_databases(report, options)
+def measure(report: Report, options: argparse.Namespace) -> int:
+    """The exit code. How long it took has a target where the usual parts ran in their usual sizes."""
+    start = perf_counter()
+    took = run(options.parts, report, options)
+    report.part("bench")
+    report.section("The bench")
+    for name, seconds in took.items():
+        report.add(Line(name, f"{seconds:.0f} s"))
+    report.add(duration(perf_counter() - start, usual=options.usual))
     return report.close()
 
 
-def _with_databases(report: Report, options: argparse.Namespace) -> None:
-    with databases() as server, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        if "sync" in options.only:
-            _sync(report, runner, server, options)
-        if "intake" in options.only:
-            door.measure(report, runner, server, options.rounds, options.seconds)
-        if "reaction" in options.only:
-            reaction.measure(report, runner, server, options.edits)
-        if "workers" in options.only:
-            workers.measure(report, runner, server, options.notices, options.worker_rounds)
-        if "changes" in options.only:
-            with tracker(options.epics) as many, tracker(options.epics // 100 or 1) as few:
-                changes.measure(report, runner, server, few, many, options.rules)
-        if "inheritance" in options.only:
-            with tracker(1) as one:
-                inheritance.measure(report, runner, server, one, options.epics // 10, options.epics * 10)
-        for name, module in OF_MANY.items():
-            if name in options.only:
-                with tracker(options.epics) as many:
-                    module.measure(report, runner, server, many, options.rounds)
-
-
-def _sync(report: Report, runner: asyncio.Runner, server: Databases, options: argparse.Namespace) -> None:
-    with tracker(options.epics) as many, tracker(options.epics // FEWER) as few:
-        speed.measure(report, runner, server, many, options.rounds)
-        memory.measure(report, server, few, many, options.rounds)
-        incremental.measure(report, runner, server, many)
+def duration(seconds: float, *, usual: bool) -> Line:
+    figure = f"{seconds / 60:.1f} min"
+    if not usual:
+        return Line("all of it", figure)
+    return Line("all of it", figure, f"at most {MOST_MINUTES:g} min", seconds / 60 <= MOST_MINUTES)
 
 
 if __name__ == "__main__":

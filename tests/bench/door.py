@@ -25,7 +25,7 @@ from tests.bench.northing import SECRET, northing, serving
 from tests.bench.report import Line, Report, ratio, spread
 from tests.bench.servers import Databases, program
 
-LEAST_OF_BARE = 0.5
+LEAST_OF_BARE = 0.8
 CONNECTIONS = (8, 32)
 WARM_UP_SECONDS = 0.5
 SOURCE, REPOSITORY = "hub", "acme/crowd"

@@ -7,6 +7,7 @@ import gc
 import hmac
 import json
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from time import perf_counter, process_time
 from typing import Any, cast
 
 import httpx
-from cryptography.fernet import Fernet
 from sqlalchemy import CursorResult, event, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Message
@@ -39,11 +39,12 @@ from mappings.tables import EpicRow, NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
 SOURCE, REPOSITORY = "crowd", "acme/crowd"
-SYNC_SECONDS = 120
+SYNC_SECONDS = 400
 TOKEN = "a-token-for-the-bench"
 SECRET = "a secret of the trackers'"
 PUBLIC_URL = "http://127.0.0.1:8000"
-KEY = Fernet.generate_key().decode()  # one for all, so that a database may be opened again
+# One for all processes, so that a database may be opened again.
+KEY = urlsafe_b64encode(b"the key of each bench's database").decode()
 
 # Name, key result, condition: most of the crowd's epics match one, some conditions match nothing.
 RULES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -91,6 +92,11 @@ class Northing:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
 
+    @property
+    def cursor_key(self) -> bytes:
+        """Signs the cursors of lists."""
+        return self._runtime.signing.key("cursor")
+
     async def first_unaligned(self) -> tuple[int, str]:
         """The id and key of the first epic that is unaligned."""
         async with self._runtime.sessions() as session:
@@ -119,7 +125,7 @@ class Northing:
         return await self._api.get(address, headers={"Accept-Encoding": "gzip, br"})
 
     async def serve(self, address: str) -> Opened:
-        """A page, asked of the application itself, so that no client is measured."""
+        """A page or list, asked of the application itself, so that no client is measured."""
         path, _, query = address.partition("?")
         cookie = "; ".join(f"{name}={value}" for name, value in self._api.cookies.items())
         scope = {
@@ -132,7 +138,11 @@ class Northing:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"northing"), (b"cookie", cookie.encode())],
+            "headers": [
+                (b"host", b"northing"),
+                (b"cookie", cookie.encode()),
+                (b"authorization", f"Bearer {TOKEN}".encode()),
+            ],
             "client": ("127.0.0.1", 50_000),
             "server": ("northing", 80),
         }

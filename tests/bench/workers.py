@@ -1,4 +1,8 @@
-"""One worker process against two: how long it takes to write many due comments in four slow trackers."""
+"""One worker process against two: how long it takes to write many due comments in two slow trackers.
+
+Both are Jira's, which takes several writes at once: GitHub's tickets are written one after the other, however
+many workers there are.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,11 @@ from tests.bench.northing import Northing, northing, working
 from tests.bench.report import Line, Report, ratio, spread
 from tests.bench.servers import Databases, Kind, Tracker, tracker
 
-KINDS: tuple[Kind, ...] = ("jira", "jira", "github", "github")
+KINDS: tuple[Kind, ...] = ("jira", "jira")
 LATENCY = 50.0  # milliseconds, of each of the trackers
 REQUESTS = 2  # that one comment takes: the ticket is fetched, the comment is written
 WORKERS = (1, 2)
+LEAST_FASTER = 1.8
 # Some of the crowd's epics are finished or name a key result: so many times more are needed.
 EPICS_FOR_A_NOTICE = 1.8
 PATIENCE = 300  # seconds for all comments
@@ -47,7 +52,7 @@ def measure(report: Report, runner: asyncio.Runner, databases: Databases, notice
     one, two = (took[count] for count in WORKERS)
     report.add(Line("one worker, until the last is posted", spread(one, "{:.1f}", "s")))
     report.add(Line("two workers", spread(two, "{:.1f}", "s")))
-    report.add(ratio("times faster with two", one, two))
+    report.add(ratio("times faster with two", one, two, least=LEAST_FASTER))
     each = notices // len(KINDS)
     least = each * REQUESTS * LATENCY / 1000
     report.add(Line(f"{each} comments, one after the other, take at least", f"{least:.1f} s"))

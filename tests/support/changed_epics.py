@@ -43,8 +43,8 @@ class ChangedEpics:
 class _ChangingRuntime(Runtime):
     change: Change = lambda epic: epic
 
-    async def connect(self, source: SourceRow) -> Connector:
-        return cast(Connector, ChangedEpics(await super().connect(source), self.change))
+    async def connect(self, source: SourceRow, now: datetime | None = None) -> Connector:
+        return cast(Connector, ChangedEpics(await super().connect(source, now), self.change))
 
 
 def changing(runtime: Runtime, change: Change) -> Runtime:

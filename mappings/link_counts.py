@@ -1,0 +1,29 @@
+"""How many links there are, counted by an index alone: at 100,000 epics no count reads them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from mappings.tables import EpicRow, LinkRow, among
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def count_links(
+    session: AsyncSession, column: Any, ids: Iterable[int], *which: ColumnElement[bool]
+) -> dict[int, int]:
+    """How many links of listed epics `which` selects, by `column` of `LinkRow`, of these ids; an id without
+    any may be left out. All are counted, and those of removed epics, of which there are few, taken off."""
+    counted = select(column.label("id"), func.count().label("number"))
+    counted = counted.where(among(column, ids), *which).group_by(column)
+    gone = counted.join(EpicRow, EpicRow.id == LinkRow.epic_id).where(EpicRow.removed_at.is_not(None))
+    every, removed = counted.subquery("every"), gone.subquery("removed")
+    number = every.c.number - func.coalesce(removed.c.number, 0)
+    rows = await session.execute(select(every.c.id, number).outerjoin(removed, removed.c.id == every.c.id))
+    return {id: number for id, number in rows}

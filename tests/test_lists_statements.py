@@ -1,0 +1,72 @@
+"""How many statements each list of the API costs, whatever the number of its items: one that grows is seen
+here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from app.runtime import Runtime
+from tests.support.world import World
+
+pytestmark = pytest.mark.database
+
+# By the list's address. The epics have unwritten notices, whose texts are composed as of now.
+AT_MOST = {
+    "/epics": 19,
+    "/epics?initiative=true": 7,
+    "/epics?initiative=false": 21,
+    "/epics?driver=growth": 6,
+    "/findings": 1,
+    "/findings?source=jira": 2,
+    "/links": 3,
+    "/notices": 14,
+    "/cycles": 1,
+    "/objectives": 1,
+    "/key-results": 3,
+    "/rules": 5,
+    "/sources": 9,
+    "/runs": 4,
+    "/deliveries": 1,
+    "/audit-log": 1,
+    "/decisions": 1,
+    "/conflicts": 3,
+    "/conflicts?step=owner": 4,
+    "/reviews": 4,
+    "/tokens": 1,
+}
+
+
+async def test_each_list_costs_a_bounded_number_of_statements(world: World, runtime: Runtime) -> None:
+    for key in ("KR-1", "KR-2"):
+        await world.goal(key)
+    for number in range(6):
+        world.site.create("SHOP", f"Checkout, part {number}")
+    rule = {"name": "Checkout", "key_result": "KR-1", "when": {"title": "part [0-2]"}}
+    await world.send("POST", "/rules", rule)
+    await world.connect_jira(scope={"projects": ["SHOP"]})
+    await world.sync("jira", "full")
+    await world.send("PATCH", "/policy", {"since": None})
+    await world.drain()
+    for number in (1, 2):
+        on = {"source": "jira", "key": f"SHOP-{number}"}
+        await world.send("POST", "/conflicts", {"epic": on, "technical": "Not yet", "business": "At once"})
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: Any) -> None:
+        executed.append(statement)
+
+    event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
+    found: dict[str, int] = {}
+    try:
+        for address in AT_MOST:
+            await world.send("GET", address)  # the first of all reads what is kept for the others
+            executed.clear()
+            await world.send("GET", address)
+            found[address] = len(executed)
+    finally:
+        event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
+    more = {address: number for address, number in found.items() if number > AT_MOST[address]}
+    assert more == {}, "more statements than the list may cost"
