@@ -9,13 +9,14 @@ import structlog
 
 from app.sync.hiccups import after_hiccups
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
-from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
+from connectors.base import Connector, Epic, EpicRef, KnownAnswer, Missing, Unreadable
 from mappings.commands.met import mark_changed
 from mappings.epics.children import mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.queue import renew_lease
 from mappings.runs.reevaluation import reevaluate_below_tickets
+from mappings.sources.known_answers import forget_answers, load_answers, store_answers
 from mappings.sources.projects import advance_cursors, retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.sources.unreadable_fields import note_unreadable_fields, unreadable_fields_in
@@ -41,7 +42,8 @@ class Batch:
 
     `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
     its project's key. `cursor`: how far the project `project` is read with this.
-    `requested_at`: when the tracker was asked for it, or before that; None for just now.
+    `requested_at`: when the tracker was asked for it, or before that; None for just now. `answer`: by what it
+    is known from now on.
     """
 
     epics: tuple[Epic, ...]
@@ -51,6 +53,7 @@ class Batch:
     project: str = ""
     cursor: datetime | None = None
     requested_at: datetime | None = None
+    answer: KnownAnswer | None = None
 
 
 @dataclass
@@ -68,7 +71,8 @@ class Progress:
     run: RunRow
     source: SourceRow
     connector: Connector
-    counted_requests: int = 0
+    recorded_requests: int = 0
+    recorded_uncounted: int = 0
     resumed: bool = False
     met_ids: set[str] = field(default_factory=set)
     overlaps: list[str] = field(default_factory=list)
@@ -100,10 +104,9 @@ class Progress:
 
         `ahead` as in `renew_lease`.
         """
-        requests, self.counted_requests = (
-            self.connector.requests - self.counted_requests,
-            self.connector.requests,
-        )
+        requests, uncounted = self.connector.requests, self.connector.uncounted_requests
+        before, uncounted_before = self.recorded_requests, self.recorded_uncounted
+        self.recorded_requests, self.recorded_uncounted = requests, uncounted
         self.overlaps += found.overlaps
         await renew_lease(
             session,
@@ -116,13 +119,29 @@ class Progress:
             updated=found.updated,
             deleted=found.deleted,
             skipped=found.skipped,
-            requests=requests,
+            requests=requests - before,
+            uncounted_requests=uncounted - uncounted_before,
         )
 
     async def record_requests(self) -> None:
         """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
             await self.record(session, await self.runtime.now(session), UpsertResult(), seen=0)
+
+    async def restore_answers(self) -> None:
+        """Let the connector ask by what its tracker's answers are known; a full run asks for all anew."""
+        if self.connector.answers is None:
+            return
+        async with self.runtime.transaction() as session:
+            if self.run.mode == "full":
+                await forget_answers(session, self.source.id)
+            else:
+                self.connector.answers.restore(await load_answers(session, self.source))
+
+    async def store_taken_answers(self, session: AsyncSession) -> None:
+        """Those about the account and the projects, in the transaction that stores what they show."""
+        if self.connector.answers is not None:
+            await store_answers(session, self.source, self.connector.answers.take())
 
     async def store(self, batch: Batch, *, ahead: bool = False) -> None:
         """Store a batch in one short transaction, with the cursors and the renewed lease.
@@ -169,12 +188,20 @@ class Progress:
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.
                 await advance_cursors(session, source_id, self.run.id, batch.project, min(batch.cursor, now))
+            if batch.answer is not None:
+                await store_answers(session, self.source, [self._known_by(batch, batch.answer)])
             await reevaluate_below_tickets(session, tracker, found.moved_ids, now)
             # The last, since it counts in memory too, and the data may be refused before.
             await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
         self.stored_at = now
         self.unreadable_fields = fields | self.unreadable_fields
         await self._met(batch)
+
+    def _known_by(self, batch: Batch, answer: KnownAnswer) -> KnownAnswer:
+        """Nothing where the page is to be read again, though it does not change: with a ticket that could not
+        be read, now or before."""
+        read = {epic.remote_id for epic in batch.epics} | {item.ref.remote_id for item in batch.missing}
+        return answer.forgotten() if batch.unreadable or read & self.unreadable else answer
 
     async def _met(self, batch: Batch) -> None:
         unreadable = {item.ref.remote_id for _, item in batch.unreadable if item.ref is not None}
@@ -194,7 +221,9 @@ class Progress:
 
 
 def _parts(batch: Batch, error: Exception) -> list[Batch]:
-    """What to store instead of a batch that the database refuses; only the last part has the cursor."""
+    """What to store instead of a batch that the database refuses; only the last part has the cursor, and the
+    tracker is asked for the page again."""
+    batch = replace(batch, answer=None if batch.answer is None else batch.answer.forgotten())
     if len(batch.epics) == 1:
         (epic,) = batch.epics
         refused = Unreadable(epic.ref, what_was_refused(error))

@@ -66,6 +66,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
         raise
     async with track_usage(runtime, source.id, connector):
         progress = Progress(runtime, run, source, connector)
+        await progress.restore_answers()
         try:
             return await _Reader(progress).read()
         except SourceChanged:
@@ -193,10 +194,11 @@ class _Reader:
             project=key,
             cursor=page.cursor,
             requested_at=requested_at,
+            answer=page.answer,
         )
         ahead = page.cursor is not None and (since is None or page.cursor > since)
+        await self.relatives.mark(page)  # before the tracker may say that the page is still the same
         await self.progress.store(batch, ahead=ahead)
-        await self.relatives.mark(page)
 
     async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
         """Those of `epics` that are stored under an old id, by their new id: the tracker says which it is."""
@@ -220,6 +222,7 @@ class _Reader:
             if unknown:
                 await note_unknown_names(session, self.source.id, unknown)
             await pauses.record_read_only_projects(session, self.source.id, projects, now)
+            await self.progress.store_taken_answers(session)
             await renew_lease(session, self.run, self.runtime.worker, now)
             self.progress.unreadable |= await unreadable_ids(session, self.source.id)
 

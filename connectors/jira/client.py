@@ -66,6 +66,8 @@ class JiraConnector:
     tickets_change_id = False
     writes_one_at_a_time = False
     children_on_tickets = False
+    answers = None
+    uncounted_requests = 0
 
     def __init__(
         self,
