@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.exc import DBAPIError, TimeoutError as NoFreeConnection
 
 from app.database import database_trouble, try_to_write
 

@@ -12,8 +12,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from app.secrets import NAMES as SECRETS
-from app.secrets import Binding, SecretName
+from app.secrets import NAMES as SECRETS, Binding, SecretName
 from connectors.addresses import is_loopback
 from connectors.registry import KINDS, tracker_id
 from mappings.policy.names import NO_NAMES, NamedProjects

@@ -5,13 +5,30 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from connectors.errors import (
+    LONGEST_RETRY as LONGEST_RETRY,
+    SHORTEST_RETRY as SHORTEST_RETRY,
+    TRIES_AGAIN as TRIES_AGAIN,
+    UNREACHABLE as UNREACHABLE,
+    UNREADABLE as UNREADABLE,
+    BadPayload as BadPayload,
+    Blocked as Blocked,
+    ConnectorError as ConnectorError,
+    Gone as Gone,
+    Rejected as Rejected,
+    Unanswered as Unanswered,
+    Unauthorized as Unauthorized,
+    Unavailable as Unavailable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from connectors.answers import Answers, KnownAnswer
     from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
@@ -166,24 +183,6 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownAnswer:
-    """An answer of the tracker that is known by its `tag` (an ETag): a later request names the tag, and where
-    the answer would be the same, the tracker says so in a few bytes and does not count the request.
-
-    `name`: what was asked for; `address`: how the connector asked. `value`: what of the answer is needed when
-    it comes without its body, as JSON. Without a `tag`, what is known of `name` is to be forgotten.
-    """
-
-    name: str
-    address: str
-    tag: str
-    value: Any = None
-
-    def forgotten(self) -> KnownAnswer:
-        return replace(self, tag="", value=None)
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """One page of `changed_since`, oldest change first. `missing`: tickets on it that do not, or no longer,
     fit the source's selector. `unreadable`: tickets on it that could not be read; the others are whole.
@@ -198,6 +197,27 @@ class Page:
     cursor: datetime | None = None
     changed_children: ChangedChildren = ChangedChildren()
     answer: KnownAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From where on a project is read: `since`, the newest change that is known of it. `is_settled`: the
+    project was read to its end so long after that moment that no search shows an older change any more."""
+
+    project: Project
+    since: datetime
+    is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPage:
+    """One page of a search over several projects, oldest change first. `unreadable`: each with the key of its
+    project, empty where its row hides it. `cursors`: by the key of its project, the newest `updated_at` on
+    this page; a project without a ticket on it has none."""
+
+    epics: tuple[Epic, ...]
+    unreadable: tuple[tuple[str, Unreadable], ...]
+    cursors: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,115 +249,31 @@ class RecentComments:
     unread: frozenset[EpicRef] = frozenset()
 
 
-# --- errors: what went wrong, and what the caller should do ---------------------------------
-
-SHORTEST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(seconds=60)
-
-
-class ConnectorError(Exception):
-    """A call to the tracker failed. `what_to_do` tells the operator of Northing how to repair it."""
-
-    code = "tracker_error"
-
-    def __init__(self, message: str, what_to_do: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.what_to_do = what_to_do
-
-
-class Unavailable(ConnectorError):
-    """The caller should try again later; the call changed nothing on the tracker.
-
-    `retry_after`: seconds to wait, as the tracker or its documentation says. Where neither says it,
-    `has_retry_after` is False and `retry_after` is `LONGEST_RETRY`.
-    """
-
-    code = "unavailable"
-
-    def __init__(self, message: str, retry_after: float | None = None, what_to_do: str = "") -> None:
-        super().__init__(message, what_to_do or "Nothing; Northing tries again by itself.")
-        self.has_retry_after = retry_after is not None
-        self.retry_after = LONGEST_RETRY.total_seconds() if retry_after is None else retry_after
-
-    def retry_delay(self, lasted: timedelta) -> timedelta:
-        """How long to wait before the next call, when the trouble has lasted for `lasted`.
-
-        The time that the tracker named; else as long as the trouble has lasted, within `SHORTEST_RETRY` and
-        `LONGEST_RETRY`: within seconds after a short fault, once a minute in an outage.
-        """
-        if self.has_retry_after:
-            return timedelta(seconds=self.retry_after)
-        return min(max(lasted, SHORTEST_RETRY), LONGEST_RETRY)
-
-
-TRIES_AGAIN = "Northing tries again by itself."
-UNREACHABLE = f"See that base_url is right and this machine reaches it; {TRIES_AGAIN}"
-UNREADABLE = (
-    "Sync again. If it stays, see that base_url is the tracker's own address and that no proxy or sign-in"
-    " page answers in its place; else open an issue with this message."
-)
-
-
-class Unanswered(Unavailable):
-    """A write was sent, its answer was lost, and it may have changed the tracker, unlike other `Unavailable`
-    calls. The caller looks for its effect before sending it again."""
-
-    code = "unanswered"
-
-
-class Rejected(ConnectorError):
-    """The tracker refused the call and will refuse it again until a person changes something."""
-
-    code = "rejected"
-
-
-class Blocked(Rejected):
-    """The call was refused for a reason that has nothing to do with the ticket: the account, the token, the
-    network, a rule of the organisation or a setting of this machine. Other tickets are refused alike, so the
-    caller writes none for a while.
-    """
-
-    code = "blocked"
-
-
-class Unauthorized(Blocked):
-    """The credentials are not, or no longer, valid. The caller must not use what it read with them."""
-
-    code = "unauthorized"
-
-
-class Gone(ConnectorError):
-    """What the call asked for is not there: it was deleted, or Northing may not see it."""
-
-    code = "gone"
-
-
-class BadPayload(ConnectorError):
-    """The connector could not understand the tracker's answer. Nothing of the answer is used.
-
-    The answer is not JSON, is cut short, is too large, or has another shape than described. It may be an
-    accident, so the caller may ask again.
-    """
-
-    code = "bad_payload"
-
-    def __init__(self, message: str, what_to_do: str = "") -> None:
-        super().__init__(message, what_to_do or UNREADABLE)
-
-
 # --- the contract ---------------------------------------------------------------------------
 
 
-class Answers(Protocol):
-    """The answers of a tracker that are known by their tags, and asked for by them."""
+class ManyProjects(Protocol):
+    """What a tracker answers for many projects at once. Each method that calls it raises as `Connector`'s."""
 
-    def restore(self, answers: Iterable[KnownAnswer]) -> None:
-        """Ask by these whether `account`, `projects` and `changed_since` have anything new. Without them all
-        is asked for whole."""
+    async def with_audience(self, projects: Sequence[Project]) -> list[Project]:
+        """These, which an earlier answer of `projects` had, with who may read them now (`public`): what is
+        written on their tickets depends on it."""
         ...
 
-    def take(self) -> list[KnownAnswer]:
-        """What `account` and `projects` are known by from now on, where it came since the last call."""
+    def groups(self, starts: Sequence[Start]) -> list[list[Start]]:
+        """All of `starts`, in as few groups as searches are needed for them."""
+        ...
+
+    def changed_since(self, group: Sequence[Start]) -> AsyncGenerator[SharedPage, None]:
+        """Every epic of these projects that was updated at or after its project's `since`, the oldest change
+        first, as `Connector.changed_since` of one project.
+
+        Raises `Rejected` where the tracker refuses one of the projects: it then refuses the whole search.
+        """
+        ...
+
+    def refused(self, projects: Sequence[Project], reason: str) -> list[Project]:
+        """Those that the `reason` of a refused search names; none where it names none."""
         ...
 
 
@@ -351,7 +287,8 @@ class Connector(Protocol):
 
     Facts about the kind of tracker: `tickets_change_id`, a ticket that is transferred to another project gets
     another id; `writes_one_at_a_time`, it asks for writes one after another; `children_on_tickets`, a ticket
-    itself says how many children it has.
+    itself says how many children it has; `reads_at_once`, how many projects may be read side by side;
+    `many_projects`, how it is asked for many at once, None where it cannot.
     """
 
     @property
@@ -360,6 +297,10 @@ class Connector(Protocol):
     def writes_one_at_a_time(self) -> bool: ...
     @property
     def children_on_tickets(self) -> bool: ...
+    @property
+    def reads_at_once(self) -> int: ...
+    @property
+    def many_projects(self) -> ManyProjects | None: ...
     @property
     def requests(self) -> int: ...
     @property

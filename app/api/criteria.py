@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
-from fastapi import Body as BodyOf
+from fastapi import APIRouter, Body as BodyOf, Query, Response
 from pydantic import BaseModel, Field
 
 from app.api.deps import (

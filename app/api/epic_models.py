@@ -18,8 +18,7 @@ from mappings.goals.values import Driver
 from mappings.governance.initiatives import initiatives_among
 from mappings.governance.value import ValueOfEpic, load_values
 from mappings.lists.epics import Alignment
-from mappings.parents import EpicName as NamedEpic
-from mappings.parents import load_names, load_parents
+from mappings.parents import EpicName as NamedEpic, load_names, load_parents
 from mappings.policy.operations import load_policy
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 

@@ -16,8 +16,7 @@ from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from mappings.lookups import run_at, source_in
-from mappings.notices import claims
-from mappings.notices import operations as notice_operations
+from mappings.notices import claims, operations as notice_operations
 from mappings.notices.state import WithdrawAction
 from mappings.runs.causes import causes_in_words
 from mappings.sources import operations as source_operations

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
-from fastapi import Body as BodyParameter
+from fastapi import APIRouter, Body as BodyParameter, Query, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
@@ -48,15 +47,13 @@ from app.api.source_models import (
 )
 from app.diagnostics.check import check_draft, check_source, refuse_wrong
 from app.runtime import Runtime
-from app.secrets import NAMES as SECRETS
-from app.secrets import Binding, CannotDecrypt, SecretName, binding_of
+from app.secrets import NAMES as SECRETS, Binding, CannotDecrypt, SecretName, binding_of
 from app.source_drafts import SourceDraft, create_from_draft
 from connectors.addresses import is_loopback
 from mappings.errors import Invalid, check_version
 from mappings.lookups import source_at
 from mappings.sources import operations
-from mappings.sources.health import Health as SourceHealth
-from mappings.sources.health import HealthFacts
+from mappings.sources.health import Health as SourceHealth, HealthFacts
 from mappings.sources.health_facts import health_of_sources
 from mappings.sources.values import SourceValues, TrackerFacts
 from mappings.tables import RunRow, SourceRow

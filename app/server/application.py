@@ -61,8 +61,7 @@ from app.auth.rate_limit import Visits
 from app.base_path import BasePath
 from app.demo_company.loader import DemoCompany
 from app.metrics.collector import Metrics, RequestTimer, templates_of
-from app.web import errors as error_pages
-from app.web import login, oidc, site, templating, why
+from app.web import errors as error_pages, login, oidc, site, templating, why
 from app.web.headers import Headers
 from mappings.leases import ALWAYS_DUE
 

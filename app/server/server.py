@@ -18,8 +18,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
-from app.embedded import Server as EmbeddedServer
-from app.embedded import acquire
+from app.embedded import Server as EmbeddedServer, acquire
 from app.embedded.watch import restarting_if_down
 from app.heartbeat import release_claims
 from app.jobs.queue import queue_for

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from app.sync.hiccups import after_hiccups
+from app.sync.side_by_side import to_its_end
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
-from connectors.base import Connector, Epic, EpicRef, KnownAnswer, Missing, Unreadable
+from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
 from mappings.epics.children import mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
+    from connectors.answers import KnownAnswer
     from mappings.tables import RunRow, SourceRow
 
 log = structlog.get_logger()
@@ -41,7 +44,7 @@ class Batch:
     """What one answer of the tracker says of tickets, to be stored together.
 
     `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
-    its project's key. `cursor`: how far the project `project` is read with this.
+    its project's key. `cursors`: how far projects are read with this, by their keys.
     `requested_at`: when the tracker was asked for it, or before that; None for just now. `answer`: by what it
     is known from now on.
     """
@@ -50,8 +53,7 @@ class Batch:
     missing: tuple[Missing, ...] = ()
     unreadable: tuple[tuple[str, Unreadable], ...] = ()
     transferred: Mapping[str, EpicRef] = field(default_factory=dict)
-    project: str = ""
-    cursor: datetime | None = None
+    cursors: Mapping[str, datetime] = field(default_factory=dict)
     requested_at: datetime | None = None
     answer: KnownAnswer | None = None
 
@@ -63,8 +65,8 @@ class Progress:
     `met_ids`: remote ids that this process has met. `resumed`: the run was interrupted, so what it met
     before is not among them. `problems`: messages, each with what to do. `overlaps`: keys that an older
     source holds. `unreadable`: ids of the source's tickets that could not be read, in this run or before.
-    `unreadable_fields`: fields with values that could not be read, as stored on the source. `stored_at`: when
-    the latest batch was stored.
+    `unreadable_fields`: fields with values that could not be read, as stored on the source. `storing`:
+    held while a batch is stored, or what else several projects change is recorded.
     """
 
     runtime: Runtime
@@ -79,7 +81,7 @@ class Progress:
     problems: list[tuple[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     unreadable_fields: dict[str, dict[str, str]] = field(default_factory=dict)
-    stored_at: datetime | None = None
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source, repeatable=repeatable)
@@ -143,22 +145,32 @@ class Progress:
         if self.connector.answers is not None:
             await store_answers(session, self.source, self.connector.answers.take())
 
-    async def store(self, batch: Batch, *, ahead: bool = False) -> None:
-        """Store a batch in one short transaction, with the cursors and the renewed lease.
+    async def store(self, batch: Batch, *, ahead: bool = False) -> datetime:
+        """Store a batch in one short transaction, with the cursors and the renewed lease; when that began.
+
+        Projects that are read side by side are stored one after the other: what the run has met is counted in
+        memory too, and a batch that is being stored is stored to its end, whatever ends the reading.
 
         Where the database refuses the data, the batch is stored by halves, so that the one ticket that cannot
         be stored counts as unreadable and the others are stored.
         """
+        return await to_its_end(self._store_in_turn(batch, ahead=ahead))
+
+    async def _store_in_turn(self, batch: Batch, *, ahead: bool) -> datetime:
+        async with self.storing:
+            return await self._store_or_divide(batch, ahead=ahead)
+
+    async def _store_or_divide(self, batch: Batch, *, ahead: bool) -> datetime:
         try:
-            await self._store_together(batch, ahead=ahead)
+            return await self._store_together(batch, ahead=ahead)
         except Exception as error:
             if not batch.epics or not is_refused_data(error):
                 raise
             log.warning("tickets not stored", tickets=len(batch.epics), reason=type(error).__name__)
-            for part in _parts(batch, error):
-                await self.store(part, ahead=ahead)
+            begun = [await self._store_or_divide(part, ahead=ahead) for part in _parts(batch, error)]
+            return begun[0]
 
-    async def _store_together(self, batch: Batch, *, ahead: bool) -> None:
+    async def _store_together(self, batch: Batch, *, ahead: bool) -> datetime:
         source_id, tracker = self.source.id, self.source.tracker
         if any(epic.updated_at > self.source.created_at for epic in batch.epics):
             # Its own transaction: it locks epics, and so does the one after, each in the order of the ids.
@@ -185,17 +197,17 @@ class Progress:
                 await mark_read(session, self.source, [epic.remote_id for epic in batch.epics], now)
             await mark_changed(session, self.source, batch.epics, now)  # those that are new
             seen = len(batch.epics) + len(batch.unreadable)
-            if batch.cursor is not None:
-                # A ticket dated in the future must not hide what changes until then.
-                await advance_cursors(session, source_id, self.run.id, batch.project, min(batch.cursor, now))
+            # A ticket dated in the future must not hide what changes until then.
+            cursors = {key: min(cursor, now) for key, cursor in batch.cursors.items()}
+            await advance_cursors(session, source_id, self.run.id, cursors)
             if batch.answer is not None:
                 await store_answers(session, self.source, [self._known_by(batch, batch.answer)])
             await reevaluate_below_tickets(session, tracker, found.moved_ids, now)
             # The last, since it counts in memory too, and the data may be refused before.
-            await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
-        self.stored_at = now
+            await self.record(session, now, found, seen, ahead=ahead and bool(cursors))
         self.unreadable_fields = fields | self.unreadable_fields
         await self._met(batch)
+        return now
 
     def _known_by(self, batch: Batch, answer: KnownAnswer) -> KnownAnswer:
         """Nothing where the page is to be read again, though it does not change: with a ticket that could not
@@ -232,7 +244,6 @@ def _parts(batch: Batch, error: Exception) -> list[Batch]:
     first = Batch(
         batch.epics[:middle],
         transferred=batch.transferred,
-        project=batch.project,
         requested_at=batch.requested_at,
     )
     return [first, replace(batch, epics=batch.epics[middle:])]

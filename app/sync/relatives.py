@@ -66,13 +66,13 @@ class Relatives:
         on_page = {epic.key.lower() for epic in page.epics}
         parents = [pair for pair in page.changed_children.parents if pair[0].key.lower() not in on_page]
         if parents and not self.is_full:
-            async with self.progress.transaction() as session:
+            async with self.progress.storing, self.progress.transaction() as session:
                 await mark_changed_children(session, self.source.id, parents)
 
     async def mark_project(self, project: str) -> None:
         """Have all epics of a project counted that a full run has read, where no ticket says it."""
         if self.is_full and not self.connector.children_on_tickets:
-            async with self.progress.transaction() as session:
+            async with self.progress.storing, self.progress.transaction() as session:
                 await mark_project(session, self.source.id, project)
 
     # --- children ---------------------------------------------------------------------------

@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.decision_models import DecisionOut, show_decision
 from app.api.deps import RuntimeDep, SessionDep
 from app.web.conflicts import SHOWN_OF_ONE, STEP_WORDS
-from app.web.estimate_form import ADD, DELETE, estimate_in, estimate_of, estimate_words
-from app.web.estimate_form import FIELDS as ESTIMATE
+from app.web.estimate_form import ADD, DELETE, FIELDS as ESTIMATE, estimate_in, estimate_of, estimate_words
 from app.web.goal_forms import (
     AGREEMENT,
     CHECK_IN,

@@ -20,6 +20,7 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
+    ManyProjects,
     Missing,
     Page,
     Parent,
@@ -40,7 +41,7 @@ from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden
 from connectors.github.inspect import GitHubInspector
 from connectors.github.known_answers import KnownAnswers
 from connectors.github.listing import SMALLER, Listing, moment_of
-from connectors.github.side_by_side import side_by_side
+from connectors.github.side_by_side import AT_ONCE, side_by_side
 from connectors.github.transport import GitHubTransport, NotModified
 from connectors.http_body import TooLarge, answer_in_memory
 from connectors.members import remote_number
@@ -85,6 +86,8 @@ class GitHubConnector:
     tickets_change_id = True
     writes_one_at_a_time = True
     children_on_tickets = True
+    reads_at_once = AT_ONCE
+    many_projects: ManyProjects | None = None  # each repository has a list of issues of its own
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from connectors.base import Account, KnownAnswer, Project
+from connectors.answers import KnownAnswer
+from connectors.base import Account, Project
 from connectors.github.errors import leaves_out
 from connectors.github.payloads import account_of, project_of, projects_of
 from connectors.github.transport import NotModified

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from connectors.base import BadPayload, KnownAnswer
+from connectors.answers import KnownAnswer
+from connectors.base import BadPayload
 from connectors.github.payloads import PAGE_SIZE, record_page_url
 from connectors.members import MISREADINGS, moment_in, row_of
 

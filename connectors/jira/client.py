@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
+    ManyProjects,
     Missing,
     Page,
     Parent,
@@ -34,6 +34,7 @@ from connectors.clock import Clock, utc_now
 from connectors.config import joined, unread_project
 from connectors.http_body import TooLarge
 from connectors.jira import commenters, comments, payloads, search
+from connectors.jira.changes import JiraChanges, Reading
 from connectors.jira.children import JiraChildren
 from connectors.jira.choices import choices_of
 from connectors.jira.commenters import explain_not_found
@@ -41,7 +42,7 @@ from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.named_fields import NamedFields
 from connectors.jira.paging import Found, markers_of, together, whole_list
-from connectors.jira.transport import JiraTransport
+from connectors.jira.transport import THREADS, JiraTransport
 from connectors.members import remote_number
 from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, response_meta
@@ -68,6 +69,9 @@ class JiraConnector:
     children_on_tickets = False
     answers = None
     uncounted_requests = 0
+    # A site takes about a hundred requests a second from all its users; Northing sends as many at once as it
+    # has connections. https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
+    reads_at_once = THREADS
 
     def __init__(
         self,
@@ -90,6 +94,22 @@ class JiraConnector:
         self._types: list[str] | None = None
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
+        self._changes = JiraChanges(
+            self._transport,
+            scope,
+            self._fields,
+            Reading(
+                self._found,
+                self._fetched,
+                self._type_ids,
+                self._check_login_if_empty,
+                self._with_audience_at_once,
+            ),
+        )
+
+    @property
+    def many_projects(self) -> ManyProjects:
+        return self._changes
 
     @property
     def requests(self) -> int:
@@ -181,14 +201,18 @@ class JiraConnector:
         hidden = raw.get("archived") or raw.get("deleted") or found.key.upper() == key
         return None if hidden else found
 
-    async def _with_audience(self, projects: list[Project]) -> list[Project]:
+    async def _with_audience_at_once(self, projects: list[Project]) -> list[Project]:
+        """By one list of all that is public, which on most sites is nothing, whatever the number of keys."""
+        return await self._with_audience(projects, by_key=len(projects) <= _KEYS)
+
+    async def _with_audience(self, projects: list[Project], *, by_key: bool = True) -> list[Project]:
         """Whether each is public: whether Jira lists it without a login. No member of a project says so.
 
         https://support.atlassian.com/jira-cloud-administration/docs/allow-anonymous-access-to-projects/
         """
         keys = [project.key for project in projects if project.problem is None]
         params: list[dict[str, Any]] = [{}]
-        if self._scope.projects is not None:
+        if by_key and self._scope.projects is not None:
             params = [{"keys": keys[start : start + _KEYS]} for start in range(0, len(keys), _KEYS)]
         public: set[str | None] = set()
         try:
@@ -209,52 +233,8 @@ class JiraConnector:
             self._transport, "project/search", "values", params, keys=keys, anonymous=anonymous
         )
 
-    async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
-        jql = search.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
-        await self._fields.find()
-        used: set[str] = set()
-        cursor: datetime | None = None
-        # The connector fetches the next page while the caller stores this one. An error of the next page
-        # is raised only after the caller has this one.
-        next_page: asyncio.Task[Found] | None = asyncio.create_task(self._search(jql, None))
-        try:
-            while next_page is not None:
-                found = await next_page
-                token = search.next_token(found.token, used)
-                if token is None:
-                    await self._check_login_if_empty(found.tickets or found.unreadable)
-                next_page = asyncio.create_task(self._search(jql, token)) if token else None
-                epics = tuple(ticket.epic for ticket in found.tickets)
-                cursor = max([*found.moments, *([cursor] if cursor else [])], default=None)
-                yield Page(epics, unreadable=tuple(found.unreadable), cursor=cursor)
-        finally:
-            if next_page is not None:
-                next_page.cancel()
-                await asyncio.gather(next_page, return_exceptions=True)
-
-    async def _search(self, jql: str, token: str | None) -> Found:
-        """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = search.search_body(jql, self._fields.asked, token)
-        try:
-            return await self._transport.call("POST", "search/jql", body=body, read=self._found)
-        except TooLarge:
-            body["fields"] = ["updated"]
-        answer = await self._transport.call("POST", "search/jql", body=body)
-        issues = payloads.issues_of(answer)
-        if len(issues) > search.PAGE_SIZE:
-            raise BadPayload("Jira's answer has more issues than were asked for.")
-        refs: list[EpicRef] = []
-        hidden, moments = list[Unreadable](), list[datetime]()
-        for issue in issues:
-            try:
-                ref, moment = payloads.ref_of(issue)
-                refs.append(ref)
-            except BadPayload as error:
-                unreadable, moment = payloads.unreadable(issue, error)
-                hidden.append(unreadable)
-            moments.extend([moment] if moment else [])
-        found = await self._fetched(refs)
-        return Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
+    def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
+        return self._changes.of_project(project, since)
 
     def _found(self, answer: Any) -> Found:
         found = Found([], [], [], payloads.only_token(answer), payloads.not_returned(answer))
@@ -264,10 +244,11 @@ class JiraConnector:
             except BadPayload as error:
                 unreadable, moment = payloads.unreadable(issue, error)
                 found.unreadable.append(unreadable)
+                key = unreadable.ref.key if unreadable.ref else ""
             else:
                 found.tickets.append(ticket)
-                moment = ticket.epic.updated_at
-            found.moments.extend([moment] if moment else [])
+                key, moment = ticket.epic.key, ticket.epic.updated_at
+            found.moments.extend([(key, moment)] if moment else [])
         return found
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing | Unreadable]:

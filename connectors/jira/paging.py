@@ -22,12 +22,13 @@ MARKERS_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The issues of an answer. `moments`: when each was updated, as far as it could be read. `token`: the
-    answer with nothing but the next page's token. `not_returned`: ids that it names with an error."""
+    """The issues of an answer. `moments`: the key of each, empty where its row hides it, and when it was
+    updated, as far as that could be read. `token`: the answer with nothing but the next page's token.
+    `not_returned`: ids that it names with an error."""
 
     tickets: list[payloads.Ticket]
     unreadable: list[Unreadable]
-    moments: list[datetime]
+    moments: list[tuple[str, datetime]]
     token: dict[str, Any]
     not_returned: frozenset[str] = frozenset()
 

@@ -13,12 +13,17 @@ from connectors.base import BadPayload
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from connectors.base import Start
+
 FIELDS = (
     "summary", "status", "issuetype", "project", "parent", "labels", "components", "assignee",
     "fixVersions", "description", "created", "updated", "statuscategorychangedate", "resolutiondate",
 )  # fmt: skip
 
 PAGE_SIZE = 100
+# Jira names no bound of a search. Each project has its own moment, and a search of this many, with their keys
+# and moments, is about twelve kilobytes, which its address would not take, but its body does.
+MOST_PROJECTS, LONGEST_JQL = 200, 16_000
 MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
 
 # The search index lags behind by seconds to minutes, so each read starts this much earlier.
@@ -32,12 +37,57 @@ def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: 
     The time is in epoch milliseconds, because Jira reads a date in JQL only to the minute, in the time zone
     of the searching user's profile.
     """
-    parts = [f'project = "{project}"', f"issuetype in ({', '.join(type_ids)})"]
-    if condition:
-        parts.append(f"({condition})")
+    parts = [f'project = "{project}"', *_of_epics(type_ids, condition)]
     if since is not None:
-        parts.append(f"updated >= {_milliseconds(max(since, _EPOCH + OVERLAP) - OVERLAP)}")
-    return " AND ".join(parts) + " ORDER BY updated ASC, key ASC"
+        parts.append(f"updated >= {_milliseconds(_overlapping(since))}")
+    return " AND ".join(parts) + _OLDEST_FIRST
+
+
+def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str | None) -> str:
+    """The search for the epics of several projects, each from its own start on.
+
+    A settled project is searched from behind the second of its newest change: nothing else is left of that
+    second to be shown. The newest project of all is searched with the overlap nevertheless, so that the
+    answer has a ticket, and thereby tells that the login is valid.
+    """
+    newest = max(starts, key=lambda start: start.since)
+    projects: dict[int, list[str]] = {}
+    for start in starts:
+        settled = start.is_settled and start is not newest
+        moment = _next_second(start.since) if settled else _overlapping(start.since)
+        projects.setdefault(_milliseconds(moment), []).append(f'"{start.project.key}"')
+    each = (f"(project in ({', '.join(keys)}) AND updated >= {since})" for since, keys in projects.items())
+    return " AND ".join([f"({' OR '.join(each)})", *_of_epics(type_ids, condition)]) + _OLDEST_FIRST
+
+
+def groups_of(starts: Sequence[Start]) -> list[list[Start]]:
+    """The starts in groups that one search may have."""
+    groups: list[list[Start]] = []
+    length = 0
+    for start in starts:
+        own = len(start.project.key) + _BESIDE_KEY
+        if not groups or len(groups[-1]) == MOST_PROJECTS or length + own > LONGEST_JQL:
+            groups.append([])
+            length = 0
+        groups[-1].append(start)
+        length += own
+    return groups
+
+
+_BESIDE_KEY = len('(project in ("") AND updated >= 1700000000000) OR ')
+_OLDEST_FIRST = " ORDER BY updated ASC, key ASC"
+
+
+def _of_epics(type_ids: Sequence[str], condition: str | None) -> list[str]:
+    return [f"issuetype in ({', '.join(type_ids)})", *([f"({condition})"] if condition else [])]
+
+
+def _overlapping(since: datetime) -> datetime:
+    return max(since, _EPOCH + OVERLAP) - OVERLAP
+
+
+def _next_second(since: datetime) -> datetime:
+    return since.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def search_body(jql: str, fields: Sequence[str], token: str | None) -> dict[str, Any]:

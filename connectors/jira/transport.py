@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from connectors.network import Network
     from connectors.timeouts import Timeouts
 
-_THREADS = 4
+THREADS = 4
 _PIECE = 64 * 1024
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class JiraTransport:
         self._timeouts = timeouts
         self._trusted, self._route = network.trusted, network.route(site)
         self._timeout = (timeouts.connect, timeouts.read)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jira")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="jira")
         self._local = threading.local()
         self._clients: list[JIRA] = []
         self._connections: list[AbortableAdapter] = []

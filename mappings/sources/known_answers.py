@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from connectors.base import KnownAnswer
+from connectors.answers import KnownAnswer
 from mappings.tables import KnownAnswerRow
 
 if TYPE_CHECKING:

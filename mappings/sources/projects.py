@@ -3,9 +3,11 @@ A renamed project keeps its row, by the tracker's immutable id."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mappings.sources.project_names import note_names
@@ -13,12 +15,15 @@ from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Project
     from mappings.tables import SourceRow
+
+# A search that began so long after a change shows it for sure: twelve times the lag that is usual. Our clock
+# and the tracker's may differ by nearly as much.
+SETTLED_AFTER = timedelta(hours=1)
 
 
 async def record_projects(
@@ -55,22 +60,45 @@ async def record_projects(
                 "public": public,
                 "service_desk": project.service_desk,
                 "problem": project.problem,
+                "listed": True,
             }
         )
     if rows:
         fresh = insert(SourceProjectRow).values(rows)
-        facts: dict[str, Any] = {name: fresh.excluded[name] for name in ("public", "service_desk", "problem")}
+        facts: dict[str, Any] = {name: fresh.excluded[name] for name in _LISTED}
         facts["remote_id"] = func.coalesce(fresh.excluded.remote_id, SourceProjectRow.remote_id)
         await session.execute(fresh.on_conflict_do_update(index_elements=["source_id", "key"], set_=facts))
     await session.execute(
         update(SourceProjectRow)
         .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.not_in(list(listed)))
-        .values(cursor=None)
+        .values(cursor=None, settled_cursor=None, listed=False)
     )
     await _reevaluate(session, source_id, now, EpicRow.project.in_(changed))
     await mark_incomplete(
         session, source_id, [key for key, project in listed.items() if project.problem is None]
     )
+
+
+_LISTED = ("public", "service_desk", "problem", "listed")
+
+
+async def record_audiences(
+    session: AsyncSession, source_id: int, projects: Iterable[Project], now: datetime
+) -> None:
+    """Store who may read these projects, as the tracker says it now, and evaluate the epics with a notice
+    again where that has changed. What it was not asked about, or gave no answer to, stays as it is."""
+    public = {project.key: project.public for project in projects if project.public is not None}
+    stored = select(SourceProjectRow.key, SourceProjectRow.public).where(
+        SourceProjectRow.source_id == source_id
+    )
+    changed = sorted(
+        key for key, was in await session.execute(stored) if key in public and was != public[key]
+    )
+    for key in changed:
+        row = (SourceProjectRow.source_id == source_id, SourceProjectRow.key == key)
+        await session.execute(update(SourceProjectRow).where(*row).values(public=public[key]))
+    if changed:
+        await _reevaluate(session, source_id, now, EpicRow.project.in_(changed))
 
 
 async def _follow_renamed(session: AsyncSession, source_id: int, listed: Mapping[str, Project]) -> None:
@@ -141,7 +169,7 @@ _FOLLOW = (
     text("DELETE FROM source_projects WHERE source_id = :source AND key = ANY(:replaced)"),
     text("UPDATE source_projects SET key = '#' || key WHERE source_id = :source AND key = ANY(:old)"),
     text(
-        "UPDATE source_projects SET key = renamed.new, cursor = NULL"
+        "UPDATE source_projects SET key = renamed.new, cursor = NULL, settled_cursor = NULL"
         " FROM unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS renamed(old, new)"
         " WHERE source_id = :source AND key = '#' || renamed.old"
     ),
@@ -181,25 +209,34 @@ async def _reevaluate(
 
 
 _ADVANCE_CURSORS = text(
-    "WITH own AS (INSERT INTO run_cursors (run_id, key, cursor) VALUES (:run, :key, :cursor)"
-    "   ON CONFLICT (run_id, key) DO UPDATE SET cursor = greatest(run_cursors.cursor, excluded.cursor))"
-    " UPDATE source_projects SET cursor = greatest(cursor, :cursor)"
-    " WHERE source_id = :source AND key = :key AND cursor IS DISTINCT FROM :cursor"
+    "WITH given AS (SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:cursors AS timestamptz[]))"
+    "   AS given(key, cursor) ORDER BY key),"
+    " own AS (INSERT INTO run_cursors (run_id, key, cursor) SELECT :run, key, cursor FROM given"
+    "   ON CONFLICT (run_id, key) DO UPDATE SET cursor = greatest(run_cursors.cursor, excluded.cursor)),"
+    " moved AS (SELECT source_projects.key, given.cursor FROM source_projects JOIN given USING (key)"
+    "   WHERE source_id = :source AND source_projects.cursor IS DISTINCT FROM given.cursor"
+    "   ORDER BY key FOR NO KEY UPDATE OF source_projects)"
+    " UPDATE source_projects SET cursor = greatest(source_projects.cursor, moved.cursor)"
+    " FROM moved WHERE source_id = :source AND source_projects.key = moved.key"
 )
 
 
 async def advance_cursors(
-    session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime
+    session: AsyncSession, source_id: int, run_id: int, cursors: Mapping[str, datetime]
 ) -> None:
-    """Move both cursors, only forward: the run's, to resume from, and the project's, for later runs."""
-    parameters = {"run": run_id, "source": source_id, "key": key, "cursor": cursor}
-    await session.execute(_ADVANCE_CURSORS, parameters)
+    """Move both cursors of these projects, only forward: the run's, to resume from, and the project's, for
+    later runs."""
+    if cursors:
+        given = {"keys": list(cursors), "cursors": list(cursors.values())}
+        await session.execute(_ADVANCE_CURSORS, {"run": run_id, "source": source_id, **given})
 
 
 async def reset_cursors(session: AsyncSession, source_id: int) -> None:
     """Have every project read from its beginning: a new scope or selector may include unchanged tickets."""
     await session.execute(
-        update(SourceProjectRow).where(SourceProjectRow.source_id == source_id).values(cursor=None)
+        update(SourceProjectRow)
+        .where(SourceProjectRow.source_id == source_id)
+        .values(cursor=None, settled_cursor=None)
     )
 
 
@@ -211,10 +248,10 @@ async def forget_ids(session: AsyncSession, source: SourceRow) -> None:
     )
 
 
-async def mark_project_done(session: AsyncSession, run_id: int, key: str) -> None:
+async def mark_projects_done(session: AsyncSession, run_id: int, keys: Sequence[str]) -> None:
     await session.execute(
         insert(RunCursorRow)
-        .values(run_id=run_id, key=key, done=True)
+        .values([{"run_id": run_id, "key": key, "done": True} for key in sorted(keys)])
         .on_conflict_do_update(index_elements=["run_id", "key"], set_={"done": True})
     )
 
@@ -222,25 +259,61 @@ async def mark_project_done(session: AsyncSession, run_id: int, key: str) -> Non
 async def record_project_read(
     session: AsyncSession, source_id: int, key: str, now: datetime, *, fully_synced: bool, problem: str | None
 ) -> None:
-    """Store how the reading of a project ended.
+    """`record_projects_read` of one project, which was perhaps not read completely, and why not."""
+    ended: dict[str, Any] = {"fully_synced": fully_synced, "problem": problem}
+    await _record_read(session, source_id, [key], now, **ended)
 
-    If the project is complete again, its epics with a notice are evaluated again. If it was complete before,
-    only those whose notice could not be written are, and none while the project is paused.
+
+async def record_projects_read(
+    session: AsyncSession, source_id: int, keys: Sequence[str], now: datetime, begun_at: datetime
+) -> None:
+    """Store that these projects were read completely, by searches that began at `begun_at` or later.
+
+    If a project is complete again, its epics with a notice are evaluated again. If it was complete before,
+    only those whose notice could not be written are, and none while the project is paused. What is settled is
+    set down once: a quiet project's row is not written.
     """
-    before = await session.execute(
-        select(SourceProjectRow.fully_synced, SourceProjectRow.writes_paused_at)
-        .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key == key)
-        .with_for_update()
+    await _record_read(session, source_id, keys, now, fully_synced=True, problem=None)
+    settled = (
+        SourceProjectRow.cursor <= begun_at - SETTLED_AFTER,
+        SourceProjectRow.settled_cursor.is_distinct_from(SourceProjectRow.cursor),
     )
-    was_fully_synced, paused_at = before.one_or_none() or (False, None)
     await session.execute(
         update(SourceProjectRow)
-        .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key == key)
+        .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys), *settled)
+        .values(settled_cursor=SourceProjectRow.cursor)
+    )
+
+
+async def _record_read(
+    session: AsyncSession,
+    source_id: int,
+    keys: Sequence[str],
+    now: datetime,
+    *,
+    fully_synced: bool,
+    problem: str | None,
+) -> None:
+    of_these = SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys)
+    before = await session.execute(
+        select(SourceProjectRow.key, SourceProjectRow.fully_synced, SourceProjectRow.writes_paused_at)
+        .where(*of_these)
+        .order_by(SourceProjectRow.key)
+        .with_for_update()
+    )
+    known = {key: (was_complete, paused_at) for key, was_complete, paused_at in before}
+    ended = SourceProjectRow.fully_synced != fully_synced, SourceProjectRow.problem.is_distinct_from(problem)
+    await session.execute(
+        update(SourceProjectRow)
+        .where(*of_these, or_(*ended))
         .values(fully_synced=fully_synced, problem=problem)
     )
-    if fully_synced and not (was_fully_synced and paused_at):
-        some = (_NOT_WRITTEN,) if was_fully_synced else ()
-        await _reevaluate(session, source_id, now, EpicRow.project == key, *some)
+    if not fully_synced:
+        return
+    again = [key for key in keys if not known.get(key, (False, None))[0]]
+    still = [key for key in keys if key not in again and not known[key][1]]
+    which = or_(EpicRow.project.in_(again), and_(EpicRow.project.in_(still), _NOT_WRITTEN))
+    await _reevaluate(session, source_id, now, which)
 
 
 async def mark_incomplete(session: AsyncSession, source_id: int, read: Collection[str]) -> None:
@@ -258,17 +331,35 @@ async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
     return set(await session.scalars(done))
 
 
-async def starting_cursor(
-    session: AsyncSession, source_id: int, run_id: int, key: str, *, whole: bool
-) -> tuple[datetime | None, bool]:
-    """Where a run starts to read a project (None: at its beginning), and whether the run has already read it.
+@dataclass(frozen=True, slots=True)
+class StartingCursor:
+    """Where a run starts to read a project, None at its beginning. `is_settled` as of
+    `connectors.base.Start`. `is_done`: the run has read it already."""
 
-    A resumed run continues at its own cursor, a new incremental run at the project's. `whole` is a full run.
+    since: datetime | None
+    is_settled: bool = False
+    is_done: bool = False
+
+
+async def starting_cursors(
+    session: AsyncSession, source_id: int, run_id: int, keys: Sequence[str], *, whole: bool
+) -> dict[str, StartingCursor]:
+    """Where a run starts to read these projects. `whole` is a full run.
+
+    A resumed run continues at its own cursors, a new incremental run at the projects'.
     """
-    own = await session.get(RunCursorRow, (run_id, key))
-    if own is not None and (own.done or own.cursor is not None):
-        return own.cursor, own.done
-    if whole:
-        return None, False
-    row = await session.get(SourceProjectRow, (source_id, key))
-    return (None if row is None else row.cursor), False
+    own = await session.scalars(
+        select(RunCursorRow).where(RunCursorRow.run_id == run_id, RunCursorRow.key.in_(keys))
+    )
+    begun = {row.key: row for row in own if row.done or row.cursor is not None}
+    query = select(SourceProjectRow.key, SourceProjectRow.cursor, SourceProjectRow.settled_cursor).where(
+        SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys)
+    )
+    found = dict.fromkeys(keys, StartingCursor(None))
+    for key, cursor, settled in await session.execute(query):
+        since = cursor if not whole else None
+        is_done = False
+        if key in begun:
+            since, is_done = begun[key].cursor, begun[key].done
+        found[key] = StartingCursor(since, since is not None and since == settled, is_done)
+    return found

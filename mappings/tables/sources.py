@@ -23,7 +23,8 @@ class SourceRow(Base):
     not have, by setting (`epics.labels`). `unreadable_fields`: see `mappings.sources.unreadable_fields`.
     `children_cursor`: up to where it is
     known which tickets have changed children, for a tracker whose tickets do not show it. `comments_cursor`:
-    comments of before then were looked at, on all its tickets."""
+    comments of before then were looked at, on all its tickets. `projects_listed_at`: when the tracker was
+    asked for the list of its projects last."""
 
     __tablename__ = "sources"
     __table_args__ = (
@@ -49,6 +50,7 @@ class SourceRow(Base):
     unreadable_fields: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     children_cursor: Mapped[datetime | None]
     comments_cursor: Mapped[datetime | None]
+    projects_listed_at: Mapped[datetime | None]
     health_state: Mapped[str] = mapped_column(server_default="unknown")
     health_message: Mapped[str] = mapped_column(server_default="")
     health_what_to_do: Mapped[str] = mapped_column(server_default="")
@@ -65,7 +67,9 @@ class SourceProjectRow(Base):
     """A project of a source: how far it is read, whether the last run read it completely, and its pause.
 
     `remote_id` is the tracker's immutable id, by which a renamed project is known again; None for a project
-    not listed since this column is there."""
+    not listed since this column is there. `listed`: the tracker's last list has it. `settled_cursor`: the
+    cursor that the project had when it was read to its end, if that is so old that no search shows an older
+    change any more."""
 
     __tablename__ = "source_projects"
 
@@ -73,6 +77,8 @@ class SourceProjectRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     remote_id: Mapped[str | None]
     cursor: Mapped[datetime | None]
+    settled_cursor: Mapped[datetime | None]
+    listed: Mapped[bool] = mapped_column(server_default=text("false"))
     public: Mapped[bool] = mapped_column(server_default=text("false"))
     service_desk: Mapped[bool] = mapped_column(server_default=text("false"))
     fully_synced: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -82,7 +88,7 @@ class SourceProjectRow(Base):
 
 
 class KnownAnswerRow(Base):
-    """An answer of a tracker that is known by its tag, see `connectors.base.KnownAnswer`. `version`: that of
+    """An answer of a tracker that is known by its tag, see `connectors.answers.KnownAnswer`. `version`: that of
     the source with whose login it was asked."""
 
     __tablename__ = "known_answers"

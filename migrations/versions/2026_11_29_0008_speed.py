@@ -11,11 +11,13 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _project_lists()
     _known_answers()
 
 
 def downgrade() -> None:
     _without_known_answers()
+    _drop_project_lists()
 
 
 def _known_answers() -> None:
@@ -42,3 +44,17 @@ def _known_answers() -> None:
 def _without_known_answers() -> None:
     op.drop_column("runs", "uncounted_requests")
     op.drop_table("known_answers")
+
+
+def _project_lists() -> None:
+    """The list of a source's projects is remembered, and which projects no search shows an older change of."""
+    op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
+    listed = sa.Column("listed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    op.add_column("source_projects", listed)
+
+
+def _drop_project_lists() -> None:
+    op.drop_column("source_projects", "listed")
+    op.drop_column("source_projects", "settled_cursor")
+    op.drop_column("sources", "projects_listed_at")

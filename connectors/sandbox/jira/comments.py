@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.sandbox.faults import PAGE_SIZE
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraError
-from connectors.sandbox.jira.views import comment as shown
-from connectors.sandbox.jira.views import dump
+from connectors.sandbox.jira.views import comment as shown, dump
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -9,8 +9,7 @@ import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.sandbox.jira import adf
-from connectors.sandbox.jira import changes as changes_of
+from connectors.sandbox.jira import adf, changes as changes_of
 from connectors.sandbox.jira.index import SearchIndex
 from connectors.sandbox.jira.records import (
     STATUSES,

@@ -11,8 +11,16 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, issue_bytes, link, user
-from connectors.sandbox.jira.views import comment as comment_view
+from connectors.sandbox.jira.views import (
+    CUSTOM_FIELDS,
+    FIELDS,
+    SITE,
+    comment as comment_view,
+    dump,
+    issue_bytes,
+    link,
+    user,
+)
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 if TYPE_CHECKING:

@@ -1,0 +1,320 @@
+"""Reads the projects of a source: several side by side, or many by one search, each from its own cursor.
+
+A project's cursor moves with the tickets of its own that were stored, so an interrupted run leaves nothing
+out, wherever the others stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+from app.sync.hiccups import wait_for_next
+from app.sync.progress import Batch
+from app.sync.side_by_side import side_by_side
+from connectors.base import (
+    BadPayload,
+    Blocked,
+    ConnectorError,
+    Epic,
+    EpicRef,
+    Page,
+    Project,
+    Rejected,
+    Start,
+    Unauthorized,
+    Unavailable,
+)
+from mappings.epics.transfers import transfer_candidates
+from mappings.runs.queue import renew_lease
+from mappings.sources.projects import (
+    mark_projects_done,
+    record_project_read,
+    record_projects_read,
+    starting_cursors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from app.sync.progress import Progress
+    from app.sync.relatives import Relatives
+    from connectors.base import SharedPage
+    from mappings.sources.projects import StartingCursor
+
+NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
+# One after the other. To find one project of two hundred by halves takes eight; where more are refused, it is
+# not for one project.
+MOST_REFUSED = 16
+
+T = TypeVar("T")
+
+
+class ListOutdated(Exception):
+    """The tracker refuses a project of the remembered list, or shows one that the list does not have."""
+
+
+class Projects:
+    """Reads the `listed` projects. `is_remembered`: the list is not of this run."""
+
+    def __init__(
+        self, progress: Progress, relatives: Relatives, listed: Sequence[Project], *, is_remembered: bool
+    ) -> None:
+        self.progress, self.relatives = progress, relatives
+        self.runtime, self.run, self.source = progress.runtime, progress.run, progress.source
+        self.connector, self.many = progress.connector, progress.connector.many_projects
+        self.is_full = progress.run.mode == "full"
+        self.listed, self.is_remembered = listed, is_remembered
+        self._problems: dict[str, list[tuple[str, str]]] = {}
+        self._refused = 0
+
+    async def read(self) -> None:
+        """Read them all; what cannot be read is a problem of its project.
+
+        Raises `Unavailable`, `Unauthorized` and, of a remembered list, `ListOutdated`.
+        """
+        for project in self.listed:
+            if project.problem is not None:
+                self._add_problem(project, project.problem, project.what_to_do or NO_ACCESS)
+        readable = [project for project in self.listed if project.problem is None]
+        parts = self._parts(readable, await self._cursors(readable))
+        await side_by_side(parts, self.connector.reads_at_once, self._read)
+        for key in dict.fromkeys(project.key for project in self.listed):
+            self.progress.problems += self._problems.get(key, [])
+
+    def _parts(
+        self, projects: Sequence[Project], cursors: Mapping[str, StartingCursor]
+    ) -> list[Sequence[Project]]:
+        """What is read together: an incremental run's projects by searches, any other project by itself."""
+        alone: list[Project] = []
+        starts: list[Start] = []
+        for project in projects:
+            cursor = cursors[project.key]
+            begun = cursor.is_done or cursor.since is not None
+            self.progress.resumed = self.progress.resumed or (self.is_full and begun)
+            if cursor.is_done:
+                continue
+            if self.is_full or self.many is None or cursor.since is None:
+                alone.append(project)
+            else:
+                starts.append(Start(project, cursor.since, cursor.is_settled))
+        groups = self.many.groups(starts) if self.many is not None else []
+        return [*([start.project for start in group] for group in groups), *([one] for one in alone)]
+
+    async def _cursors(self, projects: Sequence[Project]) -> dict[str, StartingCursor]:
+        keys = [project.key for project in projects]
+        async with self.runtime.sessions() as session:
+            return await starting_cursors(session, self.source.id, self.run.id, keys, whole=self.is_full)
+
+    async def _read(self, projects: Sequence[Project]) -> None:
+        if len(projects) > 1:
+            await self._read_together(projects)
+        else:
+            for project in projects:
+                await self._read_alone(project)
+
+    # --- one project ------------------------------------------------------------------------
+
+    async def _read_alone(self, project: Project) -> None:
+        try:
+            await self._repeat_from_cursors([project], self._read_pages)
+        except (Unavailable, Unauthorized):
+            raise
+        except ConnectorError as error:
+            self._check_list(error)
+            await self._note_unread([project], error)
+
+    def _check_list(self, error: ConnectorError) -> None:
+        if self.is_remembered and isinstance(error, Rejected) and not isinstance(error, Blocked):
+            raise ListOutdated from error
+
+    def _check_shown(self, keys: Iterable[str]) -> None:
+        """The projects of tickets that the tracker shows."""
+        if self.is_remembered and not {*keys} <= {project.key for project in self.listed}:
+            raise ListOutdated
+
+    async def _repeat_from_cursors(
+        self,
+        projects: Sequence[Project],
+        read_pages: Callable[[Sequence[Project], Mapping[str, StartingCursor]], Awaitable[datetime]],
+    ) -> None:
+        """Read projects from the run's cursors to their end.
+
+        An answer that cannot be understood ends the pages: they begin anew at the cursors, after a pause.
+        Each time that a cursor has moved, the pauses begin anew too.
+        """
+        cursors = await self._cursors(projects)
+        waits = [*self.runtime.hiccup_pauses]
+        while True:
+            try:
+                begun_at = await read_pages(projects, cursors)
+            except BadPayload as error:
+                before, cursors = cursors, await self._cursors(projects)
+                moved = any(cursors[key].since != before[key].since for key in cursors)
+                waits = [*self.runtime.hiccup_pauses] if moved else waits
+                if not waits:
+                    raise
+                await wait_for_next(error, waits.pop(0))
+            else:
+                await self._note_read(projects, begun_at)
+                return
+
+    async def _read_pages(
+        self, projects: Sequence[Project], cursors: Mapping[str, StartingCursor]
+    ) -> datetime:
+        [project] = projects
+        since = cursors[project.key].since
+
+        async def store(page: Page, requested_at: datetime) -> datetime:
+            return await self._store(project.key, page, since, requested_at)
+
+        begun_at = await self._store_pages(self.connector.changed_since(project, since), store)
+        await self.relatives.mark_project(project.key)
+        return begun_at
+
+    async def _store_pages(
+        self, pages: AsyncGenerator[T, None], store: Callable[[T, datetime], Awaitable[datetime]]
+    ) -> datetime:
+        """Store each page, and return when the first was asked for, or before that.
+
+        A page was asked for after the last but one before it was here, which the caller takes once the page
+        before that is stored.
+        """
+        async with self.runtime.sessions() as session:
+            begun_at = await self.runtime.now(session)
+        asked = [begun_at] * 3
+        async with aclosing(pages), aclosing(prefetch(pages)) as fetched:
+            async for page in fetched:
+                asked.append(await store(page, asked.pop(0)))
+                del page  # a page may be large, and the next one is on its way
+        return begun_at
+
+    async def _store(self, key: str, page: Page, since: datetime | None, requested_at: datetime) -> datetime:
+        self._check_shown(epic.project for epic in page.epics)
+        batch = Batch(
+            page.epics,
+            # A full run removes only what has passed the drop guard, so here these count as not met.
+            () if self.is_full else page.missing,
+            tuple((key, item) for item in page.unreadable),
+            await self._transferred(page.epics),
+            cursors={} if page.cursor is None else {key: page.cursor},
+            requested_at=requested_at,
+            answer=page.answer,
+        )
+        ahead = page.cursor is not None and (since is None or page.cursor > since)
+        await self.relatives.mark(page)  # before the tracker may say that the page is still the same
+        return await self.progress.store(batch, ahead=ahead)
+
+    async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
+        """Those of `epics` that are stored under an old id, by their new id: the tracker says which it is."""
+        if not self.connector.tickets_change_id or not epics:
+            return {}
+        async with self.runtime.sessions() as session:
+            refs = await transfer_candidates(session, self.source.id, self.source.tracker, epics)
+        shown = {epic.remote_id for epic in epics}
+        found = zip(refs, await self.progress.fetch(refs) if refs else (), strict=True)
+        return {
+            item.remote_id: ref for ref, item in found if isinstance(item, Epic) and item.remote_id in shown
+        }
+
+    # --- many projects by one search ----------------------------------------------------------
+
+    async def _read_together(self, projects: Sequence[Project]) -> None:
+        try:
+            await self._repeat_from_cursors(projects, self._read_shared_pages)
+        except (Unavailable, Unauthorized):
+            raise
+        except BadPayload:
+            # Which project it comes from cannot be seen, and the others are to be read.
+            await side_by_side(projects, self.connector.reads_at_once, self._read_alone)
+        except Blocked as error:
+            await self._note_unread(projects, error)
+        except Rejected as error:
+            self._check_list(error)
+            await self._read_without_refused(projects, error)
+        except ConnectorError as error:
+            await self._note_unread(projects, error)
+
+    async def _read_without_refused(self, projects: Sequence[Project], error: Rejected) -> None:
+        """The tracker refused the search, probably for one project: that one by its name, or by halves."""
+        self._refused += 1
+        refused = self.many.refused(projects, error.message) if self.many is not None else []
+        if refused or self._refused > MOST_REFUSED:
+            await self._note_unread(refused or projects, error)
+            await self._read([project for project in projects if refused and project not in refused])
+            return
+        half = len(projects) // 2
+        await self._read(projects[:half])
+        await self._read(projects[half:])
+
+    async def _read_shared_pages(
+        self, projects: Sequence[Project], cursors: Mapping[str, StartingCursor]
+    ) -> datetime:
+        assert self.many is not None
+        sinces: dict[str, datetime] = {}
+        group: list[Start] = []
+        for project in projects:
+            cursor = cursors[project.key]
+            assert cursor.since is not None  # as `_parts` has it, and cursors only go forward
+            sinces[project.key] = cursor.since
+            group.append(Start(project, cursor.since, cursor.is_settled))
+
+        async def store(page: SharedPage, requested_at: datetime) -> datetime:
+            return await self._store_shared(page, sinces, requested_at)
+
+        return await self._store_pages(self.many.changed_since(group), store)
+
+    async def _store_shared(
+        self, page: SharedPage, sinces: Mapping[str, datetime], requested_at: datetime
+    ) -> datetime:
+        self._check_shown([*page.cursors, *(epic.project for epic in page.epics)])
+        cursors = {key: cursor for key, cursor in page.cursors.items() if key in sinces}
+        batch = Batch(
+            page.epics,
+            unreadable=page.unreadable,
+            transferred=await self._transferred(page.epics),
+            cursors=cursors,
+            requested_at=requested_at,
+        )
+        ahead = any(cursor > sinces[key] for key, cursor in cursors.items())
+        return await self.progress.store(batch, ahead=ahead)
+
+    # --- what is recorded ---------------------------------------------------------------------
+
+    async def _note_read(self, projects: Sequence[Project], begun_at: datetime) -> None:
+        keys = [project.key for project in projects]
+        async with self.progress.storing, self.progress.transaction() as session:
+            now = await self.runtime.now(session)
+            await record_projects_read(session, self.source.id, keys, now, begun_at)
+            await mark_projects_done(session, self.run.id, keys)
+            await renew_lease(session, self.run, self.runtime.worker, now, ahead=True)
+
+    async def _note_unread(self, projects: Sequence[Project], error: ConnectorError) -> None:
+        for project in projects:
+            self._add_problem(project, error.message, error.what_to_do)
+        async with self.progress.storing, self.progress.transaction() as session:
+            now = await self.runtime.now(session)
+            for project in sorted(projects, key=lambda project: project.key):
+                await record_project_read(
+                    session, self.source.id, project.key, now, fully_synced=False, problem=error.message
+                )
+            await renew_lease(session, self.run, self.runtime.worker, now)
+
+    def _add_problem(self, project: Project, message: str, what_to_do: str) -> None:
+        self._problems.setdefault(project.key, []).append((f"{project.key}: {message}", what_to_do))
+
+
+async def prefetch(pages: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The pages; the next page is fetched while the caller stores the one before."""
+    next_page = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await next_page) is not None:
+            next_page = asyncio.ensure_future(anext(pages, None))
+            yield page
+            del page  # the caller has stored it, and the next one may be long in coming
+    finally:
+        next_page.cancel()
+        await asyncio.gather(next_page, return_exceptions=True)
