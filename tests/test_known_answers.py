@@ -220,7 +220,7 @@ async def test_a_repository_that_comes_back_is_read_from_nothing(
 ) -> None:
     """Its list is the same as when it left, and its tag is still known."""
     shop.host.add_repository("acme/other")
-    await shop.send("PATCH", "/sources/github", {"scope": {"organizations": ["acme"]}})
+    await shop.send("PATCH", "/sources/github", {"scope": {"repositories": [], "organizations": ["acme"]}})
     await shop.drain()
     shop.host.hidden.add("acme/shop")
     clock.advance(hours=1)

@@ -88,8 +88,8 @@ class SourceProjectRow(Base):
 
 
 class KnownAnswerRow(Base):
-    """An answer of a tracker that is known by its tag, see `connectors.answers.KnownAnswer`. `version`: that of
-    the source with whose login it was asked."""
+    """An answer of a tracker that is known by its tag, see `connectors.answers.KnownAnswer`. `version`:
+    that of the source with whose login it was asked."""
 
     __tablename__ = "known_answers"
 

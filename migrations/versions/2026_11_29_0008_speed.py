@@ -47,10 +47,12 @@ def _without_known_answers() -> None:
 
 
 def _project_lists() -> None:
-    """The list of a source's projects is remembered, and which projects no search shows an older change of."""
+    """The remembered list of a source's projects, and which no search shows an older change of."""
     op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
-    listed = sa.Column("listed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    listed: sa.Column[bool] = sa.Column(
+        "listed", sa.Boolean(), server_default=sa.text("false"), nullable=False
+    )
     op.add_column("source_projects", listed)
 
 
