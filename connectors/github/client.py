@@ -220,6 +220,7 @@ class GitHubConnector:
         name = f"issues {project.key}".lower()
         listing = Listing(since, name, self.answers.known.get(name))
         while listing.url:
+            await self._transport.wait_for_pace()
             try:
                 with answer_in_memory():
                     answer = await self._transport.tagged_page(listing.url, url_vars, listing.tag)

@@ -76,7 +76,7 @@ class GitHubTransport(GitHubAPI):
     `calls` counts the requests sent, `uncounted` those of them that GitHub does not count: a request that
     names the tag of an answer which is still the same. `headers` are those of the latest response, whatever
     its status, looked up in any case; `response_meta` is what they say. No request is sent before
-    `paused_until` (UTC), by `clock`, nor faster than GitHub's second limit allows.
+    `paused_until` (UTC), by `clock`.
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
@@ -102,6 +102,11 @@ class GitHubTransport(GitHubAPI):
     async def sleep(self, seconds: float) -> None:
         """Never called: a connector does not sleep, its caller decides when to wait."""
         raise RuntimeError(f"a connector does not sleep ({seconds} s)")
+
+    async def wait_for_pace(self) -> None:
+        """Before each request that others go beside."""
+        if self.response_meta.budget is not None:  # GHES has no limits unless they are turned on
+            await asyncio.sleep(self._pace.take(time.monotonic()))
 
     async def page(self, url: str, url_vars: Mapping[str, str]) -> tuple[list[Any], str | None]:
         """One page of a list, and the next page's address as GitHub gave it; None at the end."""
@@ -191,8 +196,6 @@ class GitHubTransport(GitHubAPI):
         if self.paused_until is not None and now < self.paused_until:
             # GitHub may ban a client that sends requests while none are left.
             raise Unavailable("GitHub limits our requests.", (self.paused_until - now).total_seconds())
-        if self.response_meta.budget is not None:  # GHES has no limits unless they are turned on
-            await asyncio.sleep(self._pace.take(time.monotonic()))
         self.calls += 1
         ours = {**headers, "x-github-api-version": API_VERSION, "accept-encoding": ACCEPTED}
         try:

@@ -21,6 +21,7 @@ from tests.bench import (
     lists,
     memory,
     pages,
+    quiet_github,
     reaction,
     reports,
     speed,
@@ -33,6 +34,7 @@ from tests.bench.servers import Databases, databases, tracker
 FEWER = 10  # times fewer epics, to compare the memory with
 PARTS = (
     "sync",
+    "quiet",
     "intake",
     "reaction",
     "workers",
@@ -100,6 +102,8 @@ def _with_databases(report: Report, options: argparse.Namespace) -> None:
     with databases() as server, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         if "sync" in options.only:
             _sync(report, runner, server, options)
+        if "quiet" in options.only:
+            quiet_github.measure(report, runner, server, options.rounds)
         if "intake" in options.only:
             door.measure(report, runner, server, options.rounds, options.seconds)
         if "reaction" in options.only:
