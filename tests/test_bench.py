@@ -13,8 +13,7 @@ from fastapi import FastAPI, Request, Response
 from app.server.server import WebServer, open_listener
 from connectors.webhooks import signed
 from tests.bench.door import _bodies, _requests
-from tests.bench.load import Line as Connection
-from tests.bench.load import drive, request
+from tests.bench.load import Line as Connection, drive, request
 from tests.bench.northing import SECRET
 from tests.bench.report import Report, ratio, spread
 

@@ -6,8 +6,7 @@ import json
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mappings.commands.met import may_hold_command
 

@@ -6,8 +6,13 @@ import psycopg
 import pytest
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
-from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    StatementError,
+    TimeoutError as NoFreeConnection,
+)
 
 from app.database import database_trouble
 

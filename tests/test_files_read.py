@@ -9,8 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mappings.errors import Invalid
 from mappings.files.harmless import as_written, harmless, starts_formula

@@ -14,16 +14,14 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import respx
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from connectors.base import BadPayload, Epic, Project
 from connectors.document import Document, Link, Paragraph, Text
 from connectors.github import text as github_text
 from connectors.github.config import GitHubEpics
 from connectors.github.payloads import issue_of
-from connectors.github.text import LONGEST, MOST_WORK, work_of
-from connectors.github.text import lines_of as github_lines
+from connectors.github.text import LONGEST, MOST_WORK, lines_of as github_lines, work_of
 from connectors.jira.payloads import ticket_of
 from connectors.jira.text import lines_of as jira_lines
 from connectors.json import parse_json

@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 from sqlalchemy import select
 
 from app.runtime import Runtime

@@ -24,8 +24,7 @@ from connectors.base import (
 from connectors.jira.search import FIELDS
 from connectors.sandbox import faults
 from connectors.sandbox.jira.tracker import JiraTracker
-from tests.support.connector_calls import MARKER as ON_SANDBOX
-from tests.support.connector_calls import WORDS, target
+from tests.support.connector_calls import MARKER as ON_SANDBOX, WORDS, target
 from tests.support.jira_answers import API, COMMENTS, MARKER, REF, Make, comment, issue, read, sent, signed_in
 
 Answer = tuple[int, dict[str, str], str]

@@ -11,15 +11,13 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connectors.document import Document, Link, Paragraph, Text
 from connectors.marker import Marker
 from connectors.markup import ADF_LIMIT, MARKDOWN_LIMIT, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
-from mappings.commands.answers import help_text, quoted, unknown_keys_text
-from mappings.commands.answers import joined_answer as answer_of
+from mappings.commands.answers import help_text, joined_answer as answer_of, quoted, unknown_keys_text
 from mappings.commands.model import InvalidCommand
 from mappings.commands.parse import parse_commands
 from mappings.goals.key_results import KeyResult

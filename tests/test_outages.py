@@ -8,8 +8,7 @@ import errno
 import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.exc import OperationalError, TimeoutError as NoFreeConnection
 from structlog.testing import capture_logs
 
 from app.database import engine_for, libpq_url

@@ -18,8 +18,7 @@ from app.runtime import Runtime
 from app.source_answers import Answers, WrongAnswer
 from app.web.forms import for_people
 from app.web.templating import capitalize_first
-from connectors.github.set_up import SET_UP as GITHUB
-from connectors.github.set_up import web_site
+from connectors.github.set_up import SET_UP as GITHUB, web_site
 from connectors.jira.set_up import SET_UP as JIRA
 from connectors.sandbox import faults
 from connectors.timeouts import Timeouts

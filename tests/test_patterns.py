@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mappings.rules.patterns import Glob, Patterns, RegexError, Search, SearchSet, fold, regex_message, shown
 

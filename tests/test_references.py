@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from connectors.ticket_text import Cell, Line, NamedField
 from mappings.links.keys import KEY, key_words

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope
-from starlette.types import Send as SendMessage
+from starlette.types import ASGIApp, Receive, Scope, Send as SendMessage
 
 from connectors.sandbox import faults
 from connectors.sandbox.company import github_host, jira_site

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.api.source_models import BODIES as MODELS
-from app.api.source_models import draft_of
+from app.api.source_models import BODIES as MODELS, draft_of
 from app.diagnostics.check import check_draft, refuse_wrong
 from app.diagnostics.states import state_of
 from app.runtime import Runtime

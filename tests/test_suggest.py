@@ -9,8 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mappings.suggestions.material import GoalText, LinkedEpic, TicketText
 from mappings.suggestions.rank import SuggestionIndex

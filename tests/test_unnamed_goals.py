@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, get_args
 
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from connectors.markup import to_adf, to_markdown, to_plain
 from mappings.checks.registry import CHECKS

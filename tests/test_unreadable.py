@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from app import pipeline
 from app.runtime import Runtime
 from app.sync.hiccups import after_hiccups
-from app.sync.reader import prefetch
+from app.sync.projects import prefetch
 from app.webhooks.processor import process_deliveries
 from connectors.base import BadPayload, Epic, Page
 from connectors.sandbox import faults

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 
 from connectors.base import BadPayload, Epic, EpicRef, Missing, Page, Unauthorized, Unreadable
 from connectors.clock import utc_now

@@ -11,8 +11,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connectors.base import CommentRef, EpicRef
 from connectors.github.comments import NOTICE

@@ -9,8 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from connectors.base import CommentRef, EpicRef
 from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, parse_event

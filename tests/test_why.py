@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import event, insert, select, update
 
 from app.auth.rate_limit import MOST_VISITS, Visits

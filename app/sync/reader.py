@@ -7,6 +7,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from app.connector_usage import track_usage
 from app.run_result import REPORT, RunResult, error_of
 from app.secrets import CannotDecrypt
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     from app.runtime import Runtime
     from mappings.tables import RunRow, SourceRow
+
+log = structlog.get_logger()
 
 
 async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunResult:
@@ -106,10 +110,9 @@ class _Reader:
         if remembered := await self._remembered_projects():
             try:
                 await Projects(self.progress, self.relatives, remembered, is_remembered=True).read()
-            except ListOutdated:
-                self.problems.clear()
-            else:
                 return remembered
+            except ListOutdated:
+                log.info("list of projects outdated")
         projects = await self._listed_projects()
         await Projects(self.progress, self.relatives, projects, is_remembered=False).read()
         return projects
@@ -148,8 +151,10 @@ class _Reader:
         unknown = await self._unknown_names(projects) if self.run.mode == "full" else {}
         async with self.progress.transaction() as session:
             now = await self.runtime.now(session)
+            if self.connector.many_projects is not None:
+                # First: it writes the source's row, for which it may wait, and has locked no epic by then.
+                await note_listing(session, self.source.id, requested_at)
             await record_projects(session, self.source.id, projects, now)
-            await note_listing(session, self.source.id, requested_at)
             if unknown:
                 await note_unknown_names(session, self.source.id, unknown)
             await pauses.record_read_only_projects(session, self.source.id, projects, now)

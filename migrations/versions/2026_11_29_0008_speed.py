@@ -47,13 +47,11 @@ def _without_known_answers() -> None:
 
 
 def _project_lists() -> None:
-    """The remembered list of a source's projects, and which no search shows an older change of."""
+    """The list of projects is remembered, and of which projects no search shows an older change any more."""
     op.add_column("sources", sa.Column("projects_listed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("source_projects", sa.Column("settled_cursor", sa.DateTime(timezone=True), nullable=True))
-    listed: sa.Column[bool] = sa.Column(
-        "listed", sa.Boolean(), server_default=sa.text("false"), nullable=False
-    )
-    op.add_column("source_projects", listed)
+    no = sa.text("false")
+    op.add_column("source_projects", sa.Column("listed", sa.Boolean(), server_default=no, nullable=False))
 
 
 def _drop_project_lists() -> None:

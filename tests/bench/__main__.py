@@ -21,6 +21,7 @@ from tests.bench import (
     lists,
     memory,
     pages,
+    quiet,
     quiet_github,
     reaction,
     reports,
@@ -103,6 +104,7 @@ def _with_databases(report: Report, options: argparse.Namespace) -> None:
         if "sync" in options.only:
             _sync(report, runner, server, options)
         if "quiet" in options.only:
+            quiet.measure(report, runner, server)
             quiet_github.measure(report, runner, server, options.rounds)
         if "intake" in options.only:
             door.measure(report, runner, server, options.rounds, options.seconds)

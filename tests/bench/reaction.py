@@ -27,8 +27,7 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker as Sandbox
 from tests.bench.bare import PROJECT
-from tests.bench.load import Line as Connection
-from tests.bench.load import request
+from tests.bench.load import Line as Connection, request
 from tests.bench.northing import REPOSITORY, SECRET, northing, serving
 from tests.bench.report import Line, Report
 from tests.bench.servers import Databases, Tracker

@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import requests
 import structlog
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, checks, openapi
 from schemathesis.core.failures import FailureGroup
