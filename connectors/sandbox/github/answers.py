@@ -63,7 +63,7 @@ class RateLimit:
         self.used, self.counted = self.used + 1, self.counted + 1
         return True
 
-    def give_back(self) -> None:
+    def take_off(self) -> None:
         self.used, self.counted = self.used - 1, self.counted - 1
 
     def numbers(self) -> dict[str, int]:
@@ -238,7 +238,7 @@ class Call:
             login = self.request.headers.get("authorization", "").encode()
             own["ETag"] = f'W/"{blake2b(content + login, digest_size=16).hexdigest()}"'
             if own["ETag"] in self.request.headers.get("if-none-match", ""):
-                self.rate.give_back()
+                self.rate.take_off()
                 return Response(None, 304, own | self._headers())
         return Response(content, status, own, "application/json; charset=utf-8")
 
