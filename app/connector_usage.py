@@ -31,17 +31,21 @@ async def track_usage(runtime: Runtime, source_id: int, connector: Connector) ->
 
     The connector starts with the rate limit that any process stored last.
     """
-    counted = 0
+    counted = uncounted = 0
 
     async def note() -> None:
-        nonlocal counted
+        nonlocal counted, uncounted
         before, counted = counted, connector.requests
+        uncounted_before, uncounted = uncounted, connector.uncounted_requests
         if counted > before:
             async with runtime.sessions.begin() as session:
                 await counters.store_rate_limit(
                     session, source_id, connector.response_meta, await runtime.now(session)
                 )
                 await counters.add_count(session, source_id, "request", count=counted - before)
+        if uncounted > uncounted_before:  # its own transaction: each locks one row of that table
+            async with runtime.sessions.begin() as session:
+                await counters.add_count(session, source_id, "uncounted", count=uncounted - uncounted_before)
 
     async with aclosing(connector):
         async with runtime.sessions() as session:

@@ -28,6 +28,7 @@ from connectors.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from connectors.answers import Answers, KnownAnswer
     from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
@@ -187,13 +188,15 @@ class Page:
     fit the source's selector. `unreadable`: tickets on it that could not be read; the others are whole.
     `cursor` is the newest `updated_at` read so far, that of an unreadable ticket too where its row shows it,
     and never the time of a clock. `changed_children`: the parents of all tickets on it, where
-    `Connector.children_on_tickets`."""
+    `Connector.children_on_tickets`. `answer`: by what the tracker is asked next time whether all is as this
+    page shows it. It is stored together with the page, or after it, and never before."""
 
     epics: tuple[Epic, ...]
     missing: tuple[Missing, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     cursor: datetime | None = None
     changed_children: ChangedChildren = ChangedChildren()
+    answer: KnownAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +278,12 @@ class ManyProjects(Protocol):
 
 
 class Connector(Protocol):
-    """One configured tracker. A connector neither sleeps nor retries; every call has a timeout.
+    """One configured tracker. A connector neither retries nor sleeps, but for the moment that its own pace
+    asks for; every call has a timeout.
 
     Each method that calls the tracker may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`,
-    except `inspect`. `requests` counts the requests that this object has made to the tracker.
+    except `inspect`. `requests` counts the requests that this object has made to the tracker, and
+    `uncounted_requests` those of them that the tracker does not count against its limit.
 
     Facts about the kind of tracker: `tickets_change_id`, a ticket that is transferred to another project gets
     another id; `writes_one_at_a_time`, it asks for writes one after another; `children_on_tickets`, a ticket
@@ -298,6 +303,13 @@ class Connector(Protocol):
     def many_projects(self) -> ManyProjects | None: ...
     @property
     def requests(self) -> int: ...
+    @property
+    def uncounted_requests(self) -> int: ...
+    @property
+    def answers(self) -> Answers | None:
+        """None where the tracker's answers have no tags, and it counts every request."""
+        ...
+
     @property
     def response_meta(self) -> ResponseMeta:
         """What the latest response said about the tracker's rate limit and clock."""
@@ -327,7 +339,8 @@ class Connector(Protocol):
     def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         """Every epic of `project` updated at or after `since` (all for None), the oldest change first.
 
-        The generator ends without an error only when the tracker said that there are no more pages. A row
+        The generator ends without an error only when the tracker said that there are no more pages, or that
+        nothing has changed since an answer that is known. A row
         that cannot be read is on its page as `Unreadable`; a page that cannot be read raises `BadPayload`.
         After an error, the caller goes on with a new call whose `since` is the `cursor` of the last page
         (`since` as before where there was none): no ticket is left out, and those of the last minutes come

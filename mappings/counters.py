@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Upper bounds in seconds; one more bucket counts what takes longer than the last bound.
 BUCKET_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
-CounterName = Literal["run", "delivery", "write", "request", "door"]
+CounterName = Literal["run", "delivery", "write", "request", "uncounted", "door"]
 
 _ADD = text("""
     INSERT INTO counters (source_id, what, label, count, seconds, buckets)

@@ -46,7 +46,7 @@ def test_of_the_connectors_the_mappings_import_the_contract_and_nothing_else(
     }
     assert imported == {
         f"connectors.{name}"
-        for name in ("base", "comments", "document", "marker", "rate_limits", "ticket_text")
+        for name in ("answers", "base", "comments", "document", "marker", "rate_limits", "ticket_text")
     }
 
 

@@ -239,7 +239,7 @@ async def _fill_every_metric(runtime: Runtime) -> None:
     """A row behind each metric."""
     listed: list[tuple[counters.CounterName, str]] = [
         ("run", "full failed"), ("delivery", "done"), ("write", "posted"), ("request", ""),
-        ("door", "refused"),
+        ("uncounted", ""),        ("door", "refused"),
     ]  # fmt: skip
     async with runtime.sessions.begin() as session:
         source_id = (await session.scalars(select(SourceRow.id))).one()

@@ -68,7 +68,8 @@ async def test_reads_and_writes_only_what_changed(
     assert (await world.health("source"))["state"] == "ok"
 
     quiet = await world.sync("source")
-    assert (counts(quiet), await versions(runtime)) == ((1, 0, 0, 0, 0), after)
+    seen = 1 if kind == "jira" else 0  # GitHub says that the list is still the same
+    assert (counts(quiet), await versions(runtime)) == ((seen, 0, 0, 0, 0), after)
 
 
 @pytest.mark.parametrize("kind", ["jira", "github"])

@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.runtime import Runtime
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords
-from mappings.evaluation.texts import ComposedText, is_unwritten
-from mappings.evaluation.texts import unwritten_texts as unwritten_of_source
+from mappings.evaluation.texts import ComposedText, is_unwritten, unwritten_texts as unwritten_of_source
 from mappings.tables import SourceRow
 
 

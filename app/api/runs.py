@@ -86,6 +86,10 @@ class RunOut(BaseModel):
     deleted: int = Field(description="Epics removed from every list.")
     skipped: int = Field(description="Epics that belong to an older source.")
     requests: int = Field(description="Calls made to the tracker.")
+    uncounted_requests: int = Field(
+        description="Of these, those that the tracker does not count against its limit: GitHub was asked by "
+        "the tag of an answer that is still the same."
+    )
     writes: Writes = Field(description="What this run wrote on tickets, and has still to write.")
     waiting_until: datetime | None = Field(description="When a waiting run continues.")
     started_at: datetime | None = Field(description="Null while it is queued.")

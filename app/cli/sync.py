@@ -148,6 +148,11 @@ def _state_text(shown: _Shown) -> str:
     )
 
 
+def _uncounted(run: RunRow) -> str:
+    some = run.uncounted_requests
+    return f", {some} of which the tracker does not count" if some else ""
+
+
 def _report(shown: _Shown) -> int:
     run = shown.run
     wrote = {kind: shown.writes.get(kind, 0) for kind in ("posted", "edited", "resolved", "failed")}
@@ -156,7 +161,7 @@ def _report(shown: _Shown) -> int:
             f"{shown.source}: {run.state}. Epics: {run.seen} seen, {run.created} new, {run.updated} changed, "
             f"{run.deleted} gone, {run.skipped} skipped. Comments: {wrote['posted']} posted, "
             f"{wrote['edited']} edited, {wrote['resolved']} resolved, {run.held} held, "
-            f"{wrote['failed']} failed. Requests: {run.requests}."
+            f"{wrote['failed']} failed. Requests: {run.requests}{_uncounted(run)}."
         )
     )
     if shown.pending:

@@ -121,6 +121,11 @@ def _counter_families(found: MetricsInput) -> Iterable[Metric]:
         "request": CounterMetricFamily(
             "northing_tracker_requests", "Requests sent to the tracker.", labels=["source"]
         ),
+        "uncounted": CounterMetricFamily(
+            "northing_tracker_requests_uncounted",
+            "Of these, those that the tracker does not count against its limit.",
+            labels=["source"],
+        ),
         "door": CounterMetricFamily(
             "northing_webhooks", "Webhooks that were received or refused.", labels=["source", "answer"]
         ),

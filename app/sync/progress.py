@@ -18,6 +18,7 @@ from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.queue import renew_lease
 from mappings.runs.reevaluation import reevaluate_below_tickets
+from mappings.sources.known_answers import forget_answers, load_answers, store_answers
 from mappings.sources.projects import advance_cursors, retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.sources.unreadable_fields import note_unreadable_fields, unreadable_fields_in
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
+    from connectors.answers import KnownAnswer
     from mappings.tables import RunRow, SourceRow
 
 log = structlog.get_logger()
@@ -44,7 +46,7 @@ class Batch:
     `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
     its project's key. `cursors`: how far projects are read with this, by their keys. `requested_at`: when the
     tracker was asked for it, if it is a page, or before that; None for just now. `counted`: the children of
-    `epics` were counted, so that those without a count cannot be.
+    `epics` were counted, so that those without a count cannot be. `answer`: by what it is known from now on.
     """
 
     epics: tuple[Epic, ...]
@@ -54,6 +56,7 @@ class Batch:
     cursors: Mapping[str, datetime] = field(default_factory=dict)
     requested_at: datetime | None = None
     counted: bool = False
+    answer: KnownAnswer | None = None
 
 
 @dataclass
@@ -71,7 +74,8 @@ class Progress:
     run: RunRow
     source: SourceRow
     connector: Connector
-    counted_requests: int = 0
+    recorded_requests: int = 0
+    recorded_uncounted: int = 0
     resumed: bool = False
     met_ids: set[str] = field(default_factory=set)
     overlaps: list[str] = field(default_factory=list)
@@ -97,10 +101,9 @@ class Progress:
 
         `ahead` as in `renew_lease`.
         """
-        requests, self.counted_requests = (
-            self.connector.requests - self.counted_requests,
-            self.connector.requests,
-        )
+        requests, uncounted = self.connector.requests, self.connector.uncounted_requests
+        before, uncounted_before = self.recorded_requests, self.recorded_uncounted
+        self.recorded_requests, self.recorded_uncounted = requests, uncounted
         self.overlaps += found.overlaps
         await renew_lease(
             session,
@@ -113,13 +116,29 @@ class Progress:
             updated=found.updated,
             deleted=found.deleted,
             skipped=found.skipped,
-            requests=requests,
+            requests=requests - before,
+            uncounted_requests=uncounted - uncounted_before,
         )
 
     async def record_requests(self) -> None:
         """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
             await self.record(session, await self.runtime.now(session), UpsertResult(), seen=0)
+
+    async def restore_answers(self) -> None:
+        """Let the connector ask by what its tracker's answers are known; a full run asks for all anew."""
+        if self.connector.answers is None:
+            return
+        async with self.runtime.transaction() as session:
+            if self.run.mode == "full":
+                await forget_answers(session, self.source.id)
+            else:
+                self.connector.answers.restore(await load_answers(session, self.source))
+
+    async def store_taken_answers(self, session: AsyncSession) -> None:
+        """Those about the account and the projects, in the transaction that stores what they show."""
+        if self.connector.answers is not None:
+            await store_answers(session, self.source, self.connector.answers.take())
 
     async def store(self, batch: Batch, *, ahead: bool = False) -> datetime:
         """Store a batch in one short transaction, with the cursors and the renewed lease; when that began.
@@ -175,6 +194,8 @@ class Progress:
             # A ticket dated in the future must not hide what changes until then.
             cursors = {key: min(cursor, now) for key, cursor in batch.cursors.items()}
             await advance_cursors(session, source_id, self.run.id, cursors)
+            if batch.answer is not None:
+                await store_answers(session, self.source, [self._known_by(batch, batch.answer)])
             await reevaluate_below_tickets(session, tracker, found.moved_ids, now)
             # The last, since it counts in memory too, and the data may be refused before.
             await self.record(session, now, found, seen, ahead=ahead and bool(cursors))
@@ -198,6 +219,12 @@ class Progress:
             # Asked for by id, as only the interrupted process knows what it met: that one has counted these.
             await mark_never_counted(session, self.source, ids)
 
+    def _known_by(self, batch: Batch, answer: KnownAnswer) -> KnownAnswer:
+        """Nothing where the page is to be read again, though it does not change: with a ticket that could not
+        be read, now or before."""
+        read = {epic.remote_id for epic in batch.epics} | {item.ref.remote_id for item in batch.missing}
+        return answer.forgotten() if batch.unreadable or read & self.unreadable else answer
+
     async def _met(self, batch: Batch) -> None:
         unreadable = {item.ref.remote_id for _, item in batch.unreadable if item.ref is not None}
         read = {epic.remote_id for epic in batch.epics} | {item.ref.remote_id for item in batch.missing}
@@ -216,7 +243,9 @@ class Progress:
 
 
 def _parts(batch: Batch, error: Exception) -> list[Batch]:
-    """What to store instead of a batch that the database refuses; only the last part has the cursor."""
+    """What to store instead of a batch that the database refuses; only the last part has the cursor, and the
+    tracker is asked for the page again."""
+    batch = replace(batch, answer=None if batch.answer is None else batch.answer.forgotten())
     if len(batch.epics) == 1:
         (epic,) = batch.epics
         refused = Unreadable(epic.ref, what_was_refused(error))

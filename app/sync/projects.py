@@ -204,11 +204,11 @@ class Projects:
             cursors={} if page.cursor is None else {key: page.cursor},
             requested_at=requested_at,
             counted=read.counted,
+            answer=page.answer,
         )
         ahead = page.cursor is not None and (since is None or page.cursor > since)
-        stored_at = await self.progress.store(batch, ahead=ahead)
-        await self.relatives.mark(page)
-        return stored_at
+        await self.relatives.mark(page)  # before the tracker may say that the page is still the same
+        return await self.progress.store(batch, ahead=ahead)
 
     async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
         """Those of `epics` that are stored under an old id, by their new id: the tracker says which it is."""

@@ -50,6 +50,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
         raise
     async with track_usage(runtime, source.id, connector):
         progress = Progress(runtime, run, source, connector)
+        await progress.restore_answers()
         try:
             return await _Reader(progress).read()
         except SourceChanged:
@@ -157,6 +158,7 @@ class _Reader:
             if unknown:
                 await note_unknown_names(session, self.source.id, unknown)
             await pauses.record_read_only_projects(session, self.source.id, projects, now)
+            await self.progress.store_taken_answers(session)
             await renew_lease(session, self.run, self.runtime.worker, now)
             self.progress.unreadable |= await unreadable_ids(session, self.source.id)
         return projects

@@ -37,10 +37,12 @@ from connectors.config import joined
 from connectors.github import commenters, comments, payloads
 from connectors.github.choices import choices_of
 from connectors.github.epic_names import EpicNames
-from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
+from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden
 from connectors.github.inspect import GitHubInspector
-from connectors.github.listing import SMALLER, Listing
-from connectors.github.transport import GitHubTransport
+from connectors.github.known_answers import KnownAnswers
+from connectors.github.listing import SMALLER, Listing, moment_of
+from connectors.github.side_by_side import AT_ONCE, side_by_side
+from connectors.github.transport import GitHubTransport, NotModified
 from connectors.http_body import TooLarge, answer_in_memory
 from connectors.members import remote_number
 from connectors.network import DIRECT, Network
@@ -50,6 +52,7 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from connectors.base import NamedProject
     from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
@@ -76,17 +79,14 @@ class _Read:
 class GitHubConnector:
     """Repositories of one GitHub host; see `connectors.base.Connector`.
 
-    The connector sends its requests one after the other, as GitHub asks.
+    It reads repositories side by side, within GitHub's limits, and sends all else one after the other.
     https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
     """
 
     tickets_change_id = True
     writes_one_at_a_time = True
     children_on_tickets = True
-    # GitHub takes 100 requests at once and 900 points a minute, a listing's page being one point:
-    # four readers, whose pages take half a second each, ask for half of that.
-    # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
-    reads_at_once = 4
+    reads_at_once = AT_ONCE
     many_projects: ManyProjects | None = None  # each repository has a list of issues of its own
 
     def __init__(
@@ -105,12 +105,17 @@ class GitHubConnector:
         self._web = payloads.web_base(base_url)
         self._scope = scope
         self._epics = epics
+        self.answers = KnownAnswers(self._transport)
         self._account: Account | None = None
         self._present: set[str] | None = None  # the current names of the repositories in scope, case-folded
 
     @property
     def requests(self) -> int:
         return self._transport.calls
+
+    @property
+    def uncounted_requests(self) -> int:
+        return self._transport.uncounted
 
     @property
     def response_meta(self) -> ResponseMeta:
@@ -132,7 +137,7 @@ class GitHubConnector:
 
     async def account(self) -> Account:
         try:
-            user = await self._transport.item("/user", {})
+            self._account = await self.answers.account()
         except Blocked:
             raise
         except Forbidden as error:
@@ -142,14 +147,11 @@ class GitHubConnector:
                 "No GitHub API answers at base_url.",
                 "Set base_url to https://api.github.com or https://HOST/api/v3.",
             ) from error
-        self._account = payloads.account_of(user)
         return self._account
 
     async def projects(self) -> list[Project]:
-        found = [
-            await self._repository(name)
-            for name in {name.casefold(): name for name in self._scope.repositories}.values()
-        ]
+        names = {name.casefold(): name for name in self._scope.repositories}.values()
+        found = await side_by_side(self._repository, names)
         for organization in self._scope.organizations:
             found += await self._organization(organization)
         projects = joined(found)
@@ -163,25 +165,31 @@ class GitHubConnector:
     async def _repository(self, name: str) -> Project:
         """The repository that the scope means by `name`; GitHub redirects from the name of before a rename.
 
-        That redirect ends once another repository gets the name; the known one is then asked for by its id,
-        at the address to which GitHub's own redirects lead.
+        That redirect ends once another repository gets the name, and it is a request more, which counts: one
+        that is known to have another name is asked for by its id, at the address to which GitHub's own
+        redirects lead.
         """
         owner, _, repo = name.partition("/")
         known = self._scope.known_project(name)
         found: Project | None = None
         problem = what_to_do = ""
-        try:
-            raw = await self._transport.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
-            found = payloads.project_of(raw)
-        except (Gone, Forbidden) as error:
-            problem, what_to_do = error.message, error.what_to_do
-        if known is not None and (found is None or found.remote_id != known.id):
+        if known is not None and known.key.casefold() != name.casefold():
+            found = await self._by_id(known)
+        if found is None:
             try:
-                raw = await self._transport.item("/repositories/{id}", {"id": known.id})
-                found = payloads.project_of(raw)
-            except (Gone, Forbidden):
-                pass  # deleted: the name then means the repository that has it now
+                found = await self.answers.repository("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
+            except (Gone, Forbidden) as error:
+                problem, what_to_do = error.message, error.what_to_do
+        if known is not None and (found is None or found.remote_id != known.id):
+            found = await self._by_id(known) or found
         return replace(found or Project(name, problem=problem, what_to_do=what_to_do), named=(name,))
+
+    async def _by_id(self, known: NamedProject) -> Project | None:
+        """None where it was deleted: the name then means the repository that has it now."""
+        try:
+            return await self.answers.repository("/repositories/{id}", {"id": known.id})
+        except (Gone, Forbidden):
+            return None
 
     async def _organization(self, organization: str) -> list[Project]:
         """The organisation's repositories, without those that are archived or have no issues.
@@ -195,11 +203,10 @@ class GitHubConnector:
         partial = False
         try:
             while url:
-                rows, url = await self._transport.page(url, {"org": organization})
-                payloads.record_page_url(url, used)
-                projects = payloads.projects_of(rows, organization)
-                found += [p for p in projects if p.public is None or not (p.problem or p.read_only)]
-                partial = partial or leaves_out(self._transport.headers)
+                page = await self.answers.repositories(url, organization)
+                payloads.record_page_url(url := page.next_page, used)
+                found += [p for p in page.projects if p.public is None or not (p.problem or p.read_only)]
+                partial = partial or page.partial
         except (Gone, Forbidden) as error:
             return [Project(f"{organization}/*", problem=error.message, what_to_do=error.what_to_do)]
         if partial:
@@ -210,13 +217,19 @@ class GitHubConnector:
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         owner, _, repo = project.key.partition("/")
         url_vars = {"owner": owner, "repo": repo}
-        listing = Listing(since)
+        name = f"issues {project.key}".lower()
+        listing = Listing(since, name, self.answers.known.get(name))
         while listing.url:
+            await self._transport.wait_for_pace()
             try:
                 with answer_in_memory():
-                    rows, next_page = await self._transport.page(listing.url, url_vars)
+                    answer = await self._transport.tagged_page(listing.url, url_vars, listing.tag)
+                    rows, next_page, tag = listing.without_older(answer.data), answer.next_page, answer.tag
                     read: _Read | None = await asyncio.to_thread(self._read, rows, project.key)
-                    del rows
+                    count = len(answer.data)
+                    del rows, answer
+            except NotModified:
+                return
             except Gone as error:
                 raise Rejected(
                     f"The issues of {project.key} cannot be read. {error.message}",
@@ -227,8 +240,10 @@ class GitHubConnector:
                 read = None
             if read is None:  # outside the block above, as the error holds the answer
                 if left_out:
-                    yield Page((), unreadable=tuple(left_out), cursor=listing.cursor)
+                    unread = tuple(left_out)
+                    yield Page((), unreadable=unread, cursor=listing.cursor, answer=listing.known_by(None))
                 continue
+            known_by = listing.known_by(tag if not (next_page or read.unreadable) else None, count)
             listing.read(read.moments, next_page)
             yield Page(
                 tuple(i.epic for i in read.issues if i.fits),
@@ -236,6 +251,7 @@ class GitHubConnector:
                 tuple(read.unreadable),
                 listing.cursor,
                 ChangedChildren(tuple(read.parents.items())),
+                known_by,
             )
 
     def _read(self, rows: Sequence[Any], repository: str) -> _Read:
@@ -251,7 +267,7 @@ class GitHubConnector:
                 ticket, moment = payloads.unreadable(row, repository, error)
                 read.unreadable.append(ticket)
             else:
-                moment = issue.epic.updated_at if issue else None
+                moment = issue.epic.updated_at if issue else moment_of(row)  # of a pull request
                 read.issues += [issue] if issue else []
                 if issue and (above := payloads.parent_issue(issue.epic)):
                     read.parents[above] = max(issue.epic.updated_at, read.parents.get(above, _LONG_AGO))

@@ -8,11 +8,13 @@ page of one issue. Where that is still too large, the issue is left out, and the
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from connectors.answers import KnownAnswer
 from connectors.base import BadPayload
 from connectors.github.payloads import PAGE_SIZE, record_page_url
+from connectors.members import MISREADINGS, moment_in, row_of
 
 if TYPE_CHECKING:
     from connectors.http_body import TooLarge
@@ -30,9 +32,14 @@ class Listing:
 
     `url` is the page to ask for; None at the end. `cursor` is the newest `updated_at` read so far.
     https://docs.github.com/rest/issues/issues#list-repository-issues
+
+    `known`: a listing of one page, whole in the database, that began at the same time or earlier. It is asked
+    for again, by its tag, and what is older than this one's beginning is left out where it has changed: so
+    neither a quiet repository costs a request that counts, nor a changed one more than one. `tag`: to be
+    named in the request for `url`.
     """
 
-    def __init__(self, since: datetime | None) -> None:
+    def __init__(self, since: datetime | None, name: str = "", known: KnownAnswer | None = None) -> None:
         self.cursor: datetime | None = None
         self.url: str | None = None
         self._size = PAGE_SIZE
@@ -41,7 +48,21 @@ class Listing:
         self._left_out = False
         self._in_a_row = 0
         self._behind: datetime | None = None  # the first time read behind an issue that was left out
+        self._name, self._known = name, known
+        self._is_known = known is not None  # and what is known is not yet replaced
+        self.tag: str | None = None
         self._begin(PAGE_SIZE)
+        self._first = self.url
+        if known is not None and self._begins_late_enough(known):
+            self.url, self.tag, self._first = known.address, known.tag, known.address
+
+    def _begins_late_enough(self, known: KnownAnswer) -> bool:
+        """Whether the known listing shows all that this one does. One from the beginning is for reading all
+        issues, though none has changed: it is known only where it had none."""
+        began = known.value["since"]
+        if self._since is None:
+            return began is None and known.value["issues"] == 0
+        return began is None or datetime.fromisoformat(began) <= self._since
 
     def _begin(self, size: int) -> None:
         """Ask for the first page of a listing that begins at the last time read."""
@@ -50,7 +71,26 @@ class Listing:
         since = self._since if self.cursor is None else self.cursor
         if since is not None:
             query["since"] = max(since, _EARLIEST).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.url = f"{_PATH}?{urlencode(query)}"
+        self.url, self.tag = f"{_PATH}?{urlencode(query)}", None
+
+    def without_older(self, rows: list[Any]) -> list[Any]:
+        """Those that may have changed since this listing begins."""
+        if self._since is None:
+            return rows
+        begins = self._since.replace(microsecond=0)
+        return [row for row in rows if (moment := moment_of(row)) is None or moment >= begins]
+
+    def known_by(self, tag: str | None, issues: int = 0) -> KnownAnswer | None:
+        """By what the page that was read is known from now on, before `read` is told of it.
+
+        `tag`: None where it is not whole, or cannot be the only one: what is known of a listing before it is
+        then forgotten, with the first page that is stored.
+        """
+        was_known, self._is_known = self._is_known, False
+        if tag and self.url is not None and self.url == self._first:
+            begins = parse_qs(urlsplit(self.url).query).get("since", [None])[0]
+            return KnownAnswer(self._name, self.url, tag, {"since": begins, "issues": issues})
+        return KnownAnswer(self._name, "", "") if was_known else None
 
     def read(self, moments: list[datetime], next_page: str | None) -> None:
         """The page was read; `moments` are its issues' times. Raises `BadPayload` if the list has no end."""
@@ -83,4 +123,12 @@ class Listing:
 
     def _go_to(self, next_page: str | None) -> None:
         record_page_url(next_page, self._used)
-        self.url = next_page
+        self.url, self.tag = next_page, None
+
+
+def moment_of(row: Any) -> datetime | None:
+    """When a row of the list, an issue or a pull request, was updated, as far as it says it."""
+    try:
+        return moment_in(row_of(row), "updated_at")
+    except MISREADINGS:
+        return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -14,6 +16,7 @@ from gidgethub.abc import GitHubAPI
 from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.github.errors import Moved, error_of
 from connectors.github.payloads import web_base
+from connectors.github.side_by_side import Pace
 from connectors.http_body import ACCEPTED, BoundedBody, TooLarge, answer_in_memory, redact
 from connectors.json import OverLimit, parse_json
 from connectors.markup import quoted
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 API_VERSION = "2022-11-28"
 
 _ACCEPT = "application/vnd.github+json"
+_IF_NONE_MATCH = "if-none-match"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HOPS = 3
 _LARGE = 256 * 1024  # takes some milliseconds to decode
@@ -41,6 +45,22 @@ NOT_GITHUB = "See that base_url is the address of GitHub's API, and that no prox
 
 # What gidgethub raises when the status is good and it cannot read the body.
 _UNREADABLE = (ValueError, RecursionError, GitHubException)
+
+
+# https://www.rfc-editor.org/rfc/rfc9110#name-etag; GitHub's are weak ones of some 70 characters.
+_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{1,200}"')
+
+
+class NotModified(Exception):
+    """The answer is still the one that has the tag which the request named."""
+
+
+class Read(NamedTuple):
+    """`next_page` is the address as GitHub gave it; None at the end. `tag`: of this answer; None without."""
+
+    data: Any
+    next_page: str | None
+    tag: str | None
 
 
 class _Answer(NamedTuple):
@@ -53,18 +73,20 @@ class GitHubTransport(GitHubAPI):
     """gidgethub with an httpx client of our own. Raises the errors of `connectors.base`.
 
     gidgethub's own httpx adapter is not used: it uses another package where that is installed.
-    `calls` counts the requests sent. `headers` are those of the latest response, whatever its status, looked
-    up in any case; `response_meta` is what they say. No request is sent before `paused_until` (UTC), by
-    `clock`.
+    `calls` counts the requests sent, `uncounted` those of them that GitHub does not count: a request that
+    names the tag of an answer which is still the same. `headers` are those of the latest response, whatever
+    its status, looked up in any case; `response_meta` is what they say. No request is sent before
+    `paused_until` (UTC), by `clock`.
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
         super().__init__("northing", oauth_token=token, base_url=base_url)
-        self.calls = 0
+        self.calls = self.uncounted = 0
         self.headers: Mapping[str, str] = httpx.Headers()
         self.response_meta = ResponseMeta()
         self.paused_until: datetime | None = None
         self.clock = clock
+        self._pace = Pace()
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
         self._web = web_base(base_url)
@@ -81,15 +103,25 @@ class GitHubTransport(GitHubAPI):
         """Never called: a connector does not sleep, its caller decides when to wait."""
         raise RuntimeError(f"a connector does not sleep ({seconds} s)")
 
+    async def wait_for_pace(self) -> None:
+        """Before each request that others go beside."""
+        if self.response_meta.budget is not None:  # GHES has no limits unless they are turned on
+            await asyncio.sleep(self._pace.take(time.monotonic()))
+
     async def page(self, url: str, url_vars: Mapping[str, str]) -> tuple[list[Any], str | None]:
         """One page of a list, and the next page's address as GitHub gave it; None at the end."""
-        data, following = await self._read(url, url_vars)
-        if not isinstance(data, list):
-            raise BadPayload(f"GitHub's answer to {quoted(url, 200)} is no list.", NOT_GITHUB)
+        data, following, _ = await self.tagged_page(url, url_vars)
         return data, following
 
     async def item(self, url: str, url_vars: Mapping[str, str]) -> Any:
-        return (await self._read(url, url_vars))[0]
+        return (await self.tagged(url, url_vars)).data
+
+    async def tagged_page(self, url: str, url_vars: Mapping[str, str], tag: str | None = None) -> Read:
+        """As `page`, with the answer's tag. Raises `NotModified`."""
+        read = await self.tagged(url, url_vars, tag)
+        if not isinstance(read.data, list):
+            raise BadPayload(f"GitHub's answer to {quoted(url, 200)} is no list.", NOT_GITHUB)
+        return read
 
     async def send(self, method: str, url: str, url_vars: Mapping[str, str], data: Any) -> dict[str, Any]:
         """A request that changes the ticket. Raises `Unanswered` if its answer is lost or unreadable."""
@@ -98,9 +130,9 @@ class GitHubTransport(GitHubAPI):
                 answer, _, _ = await self._make_request(method, url, url_vars, data, _ACCEPT)
         except _UNREADABLE as error:
             raise Unanswered("GitHub accepted the request, but its answer could not be read.") from error
-        if not isinstance(answer, dict):
+        if not isinstance(answer, _Body) or not isinstance(answer.value, dict):
             raise Unanswered("GitHub accepted the request, but its answer could not be read.")
-        return answer
+        return answer.value
 
     async def remove(self, url: str, url_vars: Mapping[str, str]) -> None:
         """A request that deletes. Only 204 confirms the deletion; any other answer may come from a proxy."""
@@ -111,17 +143,25 @@ class GitHubTransport(GitHubAPI):
         if status != 204:
             raise Unanswered("GitHub accepted the request, but its answer could not be read.")
 
-    async def _read(self, url: str, url_vars: Mapping[str, str]) -> tuple[Any, str | None]:
+    async def tagged(self, url: str, url_vars: Mapping[str, str], tag: str | None = None) -> Read:
+        """An answer with its tag. `tag`: that of the answer that is known. Raises `NotModified`.
+
+        A tag is of one token, one version and one address: `Accept` and the version are always the same here.
+        https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate
+        """
+        only_if = None if tag is None else {_IF_NONE_MATCH: tag}
         try:
             with answer_in_memory():
-                data, following, _ = await self._make_request("GET", url, url_vars, b"", _ACCEPT)
+                body, following, _ = await self._make_request(
+                    "GET", url, url_vars, b"", _ACCEPT, extra_headers=only_if
+                )
         except _UNREADABLE as error:
             raise BadPayload(
                 f"GitHub's answer to {quoted(url, 200)} could not be read.", NOT_GITHUB
             ) from error
-        if not isinstance(data, (dict, list)):
+        if not isinstance(body, _Body) or not isinstance(body.value, (dict, list)):
             raise BadPayload(f"GitHub's answer to {quoted(url, 200)} could not be read.", NOT_GITHUB)
-        return data, following
+        return Read(body.value, following, body.tag)
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
@@ -133,6 +173,8 @@ class GitHubTransport(GitHubAPI):
             if method != "GET" or answer.status not in _REDIRECTS or not location:
                 break
             url = urljoin(url, location)
+        if answer.status == 304 and _IF_NONE_MATCH in headers:
+            raise NotModified
         write = method != "GET"
         content = answer.content if answer.status < 300 else redact(answer.content, [self._token])
         wrong = error_of(answer.status, answer.headers, content, write=write, now=self.clock(), web=self._web)
@@ -162,6 +204,7 @@ class GitHubTransport(GitHubAPI):
                 self._http.stream(method, url, headers=ours, content=body) as response,
             ):
                 self._record_headers(response)
+                self.uncounted += response.status_code == 304 and _IF_NONE_MATCH in headers
                 return _Answer(response.status_code, response.headers, await _content(response))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Without the cause, because its text may repeat the request.
@@ -198,13 +241,18 @@ async def _content(response: httpx.Response) -> bytes:
     return body.whole()
 
 
+class _Body(NamedTuple):
+    value: Any
+    tag: str | None
+
+
 class _Decoded(bytes):
     """A body that is decoded already. gidgethub returns what `decode` gives where a body is not JSON."""
 
-    value: Any
+    body: _Body
 
     def decode(self, *_: Any, **__: Any) -> Any:
-        return self.value
+        return self.body
 
 
 async def _decoded(answer: _Answer, url: str, *, write: bool) -> _Answer:
@@ -215,18 +263,19 @@ async def _decoded(answer: _Answer, url: str, *, write: bool) -> _Answer:
     """
     if not answer.content:
         return answer
-    body = _Decoded(b"decoded")
     try:
         if len(answer.content) > _LARGE:
-            body.value = await asyncio.to_thread(parse_json, answer.content)
+            value = await asyncio.to_thread(parse_json, answer.content)
         else:
-            body.value = parse_json(answer.content)
+            value = parse_json(answer.content)
     except OverLimit as over:
         if write:
             raise Unanswered("GitHub accepted the request, but its answer could not be read.") from None
         error = TooLarge(f"GitHub's answer to {quoted(url, 200)} is not read: {over}.")
         error.next_page = _next_page(answer.headers)
         raise error from None
+    body, tag = _Decoded(b"decoded"), answer.headers.get("etag", "")
+    body.body = _Body(value, tag if _TAG.fullmatch(tag) else None)
     return _Answer(answer.status, httpx.Headers({**answer.headers, "content-type": "text/plain"}), body)
 
 

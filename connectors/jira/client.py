@@ -67,6 +67,8 @@ class JiraConnector:
     tickets_change_id = False
     writes_one_at_a_time = False
     children_on_tickets = False
+    answers = None
+    uncounted_requests = 0
     # A site takes about a hundred requests a second from all its users; Northing sends as many at once as it
     # has connections. https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
     reads_at_once = THREADS

@@ -124,7 +124,8 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
     return (await session.scalars(claim)).one_or_none()
 
 
-_NO_COUNTS = dict.fromkeys(("seen", "created", "updated", "deleted", "skipped", "requests", "held"), 0)
+_COUNTS = ("seen", "created", "updated", "deleted", "skipped", "requests", "uncounted_requests", "held")
+_NO_COUNTS = dict.fromkeys(_COUNTS, 0)
 _RENEW = leases.renewing(
     RunRow,
     RunRow.id == bindparam("run"),

@@ -42,6 +42,7 @@ from mappings.tables.policy import InstallationRow
 from mappings.tables.reports import AllocationMonthRow, AllocationRow, CoverageDayRow
 from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
 from mappings.tables.sources import (
+    KnownAnswerRow,
     RefusedSignatureRow,
     ScheduleTickRow,
     SourceProjectRow,
@@ -90,6 +91,7 @@ __all__ = [
     "HeldRemovalRow",
     "InstallationRow",
     "KeyResultRow",
+    "KnownAnswerRow",
     "LinkRow",
     "MachineClockRow",
     "NoticeRow",

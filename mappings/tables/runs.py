@@ -94,6 +94,7 @@ class RunRow(Claimed, Base):
     deleted: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")
     requests: Mapped[int] = mapped_column(server_default="0")
+    uncounted_requests: Mapped[int] = mapped_column(server_default="0")
     held: Mapped[int] = mapped_column(server_default="0")
     evaluates: Mapped[str | None]
     evaluated_up_to: Mapped[int] = mapped_column(BigInteger, server_default="0")

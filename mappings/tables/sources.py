@@ -87,6 +87,20 @@ class SourceProjectRow(Base):
     writes_paused_reason: Mapped[str | None]
 
 
+class KnownAnswerRow(Base):
+    """An answer of a tracker that is known by its tag, see `connectors.answers.KnownAnswer`. `version`:
+    that of the source with whose login it was asked."""
+
+    __tablename__ = "known_answers"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str]
+    tag: Mapped[str]
+    value: Mapped[dict[str, Any]]
+    version: Mapped[int]
+
+
 class RefusedSignatureRow(Base):
     """How many webhooks were refused for their signature in the ten minutes that begin at `since`, and when
     the first of them came."""

@@ -27,6 +27,7 @@ from tests.bench import (
     pages,
     peers,
     quiet,
+    quiet_github,
     reaction,
     reports,
     speed,
@@ -104,6 +105,7 @@ def _lists(bench: Bench) -> None:
 
 def _quiet(bench: Bench) -> None:
     quiet.measure(bench.report, bench.runner, bench.databases)
+    quiet_github.measure(bench.report, bench.runner, bench.databases, bench.options.rounds)
 
 
 def _reaction(bench: Bench) -> None:

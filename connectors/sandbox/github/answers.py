@@ -48,10 +48,11 @@ class Moved(Exception):
 
 
 class RateLimit:
-    """Counts requests per hour, from the first request of the hour on. A 304 is not counted."""
+    """Counts requests per hour, from the first request of the hour on. A 304 is not counted. `counted`: of
+    all hours."""
 
     def __init__(self, host: GitHubHost) -> None:
-        self.host, self.used, self.reset = host, 0, 0
+        self.host, self.used, self.reset, self.counted = host, 0, 0, 0
 
     def take(self) -> bool:
         now = int(self.host.now().timestamp())
@@ -59,8 +60,11 @@ class RateLimit:
             self.used, self.reset = 0, now + HOUR
         if self.used >= self.host.rate_limit:
             return False
-        self.used += 1
+        self.used, self.counted = self.used + 1, self.counted + 1
         return True
+
+    def take_off(self) -> None:
+        self.used, self.counted = self.used - 1, self.counted - 1
 
     def numbers(self) -> dict[str, int]:
         limit = self.host.rate_limit
@@ -226,13 +230,15 @@ class Call:
             raise invalid("Issue", "after") from None
 
     def reply(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-        """Adds an ETag to answers of GET. If the client has that ETag, answers 304, which does not count."""
+        """Adds an ETag to answers of GET, another one for each token. If the client has that ETag, answers
+        304, which does not count."""
         content = body if isinstance(body, bytes) else dump(body)
         own = self._headers() | (headers or {})
         if self.request.method == "GET":
-            own["ETag"] = f'W/"{blake2b(content, digest_size=16).hexdigest()}"'
+            login = self.request.headers.get("authorization", "").encode()
+            own["ETag"] = f'W/"{blake2b(content + login, digest_size=16).hexdigest()}"'
             if own["ETag"] in self.request.headers.get("if-none-match", ""):
-                self.rate.used -= 1
+                self.rate.take_off()
                 return Response(None, 304, own | self._headers())
         return Response(content, status, own, "application/json; charset=utf-8")
 

@@ -37,7 +37,7 @@ def handlers() -> list[tuple[str, str, Handler]]:
 
 
 async def user(call: Call) -> Response:
-    return call.reply(call.views.me(call.known(), call.host.clock()))
+    return call.reply(call.views.me(call.known()))
 
 
 async def meta(call: Call) -> Response:

@@ -36,7 +36,7 @@ class GitHubTracker(Tracker):
         super().__init__(new_sender())
         self.host = host or GitHubHost()
         self.host.watchers.append(Webhooks(self.webhook_sender, lambda: self._views_at("")).tell)
-        self._rate = RateLimit(self.host)
+        self.rate = RateLimit(self.host)
         self._views: dict[str, Views] = {}
         rest = [*catalog.handlers(), *issues.handlers(), *comments.handlers(), *people.handlers()]
         api = [
@@ -66,7 +66,7 @@ class GitHubTracker(Tracker):
 
     def _endpoint(self, prefix: str, handler: Handler) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            call = Call(self.host, self._views_at(prefix), self._rate, request)
+            call = Call(self.host, self._views_at(prefix), self.rate, request)
             try:
                 call.admit()
                 return await handler(call)

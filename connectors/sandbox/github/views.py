@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+JOINED_AT = "2011-01-25T18:44:36Z"
 REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
 
 
@@ -88,15 +89,15 @@ class Views:
             "description": "",
         }
 
-    def me(self, account: Account, now: datetime) -> Json:
+    def me(self, account: Account) -> Json:
         return {
             **self.user(account),
             "user_view_type": "public",
             **dict.fromkeys(("name", "company", "location", "email", "hireable", "bio")),
             "blog": "",
             **dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0),
-            "created_at": stamp(now),
-            "updated_at": stamp(now),
+            "created_at": JOINED_AT,
+            "updated_at": JOINED_AT,
         }
 
     def repository(self, value: Repository, *, full: bool = False) -> Json:
