@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import procrastinate
 from procrastinate import JobContext, PsycopgConnector
@@ -36,7 +36,7 @@ STOP_SECONDS = 4  # how long jobs may take to end by themselves at a stop
 
 
 def queue_for(
-    url: str, pool_factory: Callable[..., AsyncConnectionPool] = AsyncConnectionPool
+    url: str, pool_factory: Callable[..., AsyncConnectionPool[Any]] = AsyncConnectionPool
 ) -> procrastinate.App:
     """The queue on the database at `url`, which must allow LISTEN. No job retries or locks by itself."""
     connector = PsycopgConnector(

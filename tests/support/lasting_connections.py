@@ -6,6 +6,7 @@ is more work than all the jobs of a test.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -13,23 +14,27 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-MOST = 2  # of a database; one serves nearly every test
+MOST = 2  # of a kind; one serves nearly every test
 
 
 class LastingConnection(psycopg.AsyncConnection[Any]):
-    """Its pool closes it, and the next pool with the same connection string gets it again."""
+    """Its pool closes it, and the next pool that would open one like it gets it again."""
 
     idle: ClassVar[dict[str, list[LastingConnection]]] = {}
     opened_by = ""
 
     @classmethod
-    async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # type: ignore[override]  # all there are
-        kept = cls.idle.get(conninfo, [])
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        opened_by = repr((conninfo, options))
+        kept = cls.idle.get(opened_by, [])
         while kept:
-            if not (found := kept.pop()).closed:
+            found = kept.pop()
+            with suppress(psycopg.OperationalError):  # a test may have ended it from the server's side
+                await AsyncConnectionPool.check_connection(found)
                 return found  # type: ignore[return-value]  # there is no subclass
+            found.pgconn.finish()
         made = await super().connect(conninfo, **options)
-        made.opened_by = conninfo
+        made.opened_by = opened_by
         return made
 
     async def close(self) -> None:
