@@ -52,6 +52,7 @@ from mappings.access.operations import token_hash
 from mappings.leases import ALWAYS_DUE
 from tests.support.clock import Clock
 from tests.support.databases import Databases
+from tests.support.lasting_connections import LastingPool, count_idle, end_idle
 from tests.support.tracker_drivers import ALL, TrackerDriver, driver_of
 from tests.support.world import ADMIN_TOKEN, World
 
@@ -174,6 +175,7 @@ def databases(
 ) -> Iterator[Databases]:
     made = Databases(server, postgresql, template)
     yield made
+    end_idle()
     made.close()
 
 
@@ -184,7 +186,8 @@ def database_url(
     """A migrated database of this test's own."""
     name = databases.lend()
     yield postgresql(name)
-    databases.take_back(name, idle=_pool(lasting_engine).checkedin())
+    if not databases.take_back(name, idle=_pool(lasting_engine).checkedin() + count_idle()):
+        end_idle()
 
 
 @pytest.fixture
@@ -244,7 +247,7 @@ async def runtime(
     settings: Settings, database_url: str, engine: AsyncEngine, clock: Clock
 ) -> AsyncIterator[Runtime]:
     """A runtime whose worker runs only when the test says so, with `drain`."""
-    queue = queue_for(database_url)
+    queue = queue_for(database_url, LastingPool)
     made = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue, clock)
     # The clock stands still, so a claim ends only where the test moves it; a heartbeat goes by the wall's.
     made = replace(made, renew_every=timedelta(hours=1), hiccup_pauses=(0, 0, 0))

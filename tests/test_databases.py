@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.databases import Databases
+from tests.support.lasting_connections import LastingConnection, LastingPool
 
 pytestmark = pytest.mark.database
 
@@ -98,3 +99,22 @@ def test_none_is_left_at_the_end(small: Databases, server: psycopg.Connection) -
     assert [is_there(server, name) for name in names] == [True, True]
     small.close()
     assert [is_there(server, name) for name in names] == [False, False]
+
+
+async def test_a_lasting_connection_serves_the_next_pool_and_a_broken_one_none(database_url: str) -> None:
+    async def backend() -> tuple[int, LastingConnection]:
+        async with LastingPool(database_url, min_size=1, open=False) as pool, pool.connection() as connection:
+            return connection.info.backend_pid, connection
+
+    first, connection = await backend()
+    assert (await backend())[0] == first
+    connection.pgconn.finish()
+    assert (await backend())[0] != first
+
+
+async def test_one_in_a_transaction_is_closed_with_its_pool(database_url: str) -> None:
+    connection = await LastingConnection.connect(database_url)
+    await connection.execute("SELECT 1")
+    await connection.close()
+    assert connection.closed
+    assert all(connection not in kept for kept in LastingConnection.idle.values())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import procrastinate
 from procrastinate import JobContext, PsycopgConnector
+from psycopg_pool import AsyncConnectionPool
 
 from app import pipeline
 from app.database import libpq_url
 from app.webhooks.processor import process_deliveries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.runtime import Runtime
 
 WORKERS = 4  # of each queue but one
@@ -32,9 +35,12 @@ POLL_SECONDS = 1.0
 STOP_SECONDS = 4  # how long jobs may take to end by themselves at a stop
 
 
-def queue_for(url: str) -> procrastinate.App:
+def queue_for(
+    url: str, pool_factory: Callable[..., AsyncConnectionPool[Any]] = AsyncConnectionPool
+) -> procrastinate.App:
     """The queue on the database at `url`, which must allow LISTEN. No job retries or locks by itself."""
     connector = PsycopgConnector(
+        pool_factory=pool_factory,
         conninfo=libpq_url(url),
         min_size=1,
         max_size=WORKERS + len(QUEUES),

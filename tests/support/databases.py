@@ -29,9 +29,12 @@ _CHANGED = """
         OR EXISTS (TABLE testing.version EXCEPT TABLE alembic_version)
         OR EXISTS (TABLE alembic_version EXCEPT TABLE testing.version)
 """
-_TABLES = """
-    SELECT relname FROM pg_class
+# A table that was not written since it was emptied is a file without a page. To look into each of more than a
+# hundred tables takes most of the time of emptying them.
+_FILLED = """
+    SELECT format('%I', relname) FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+        AND (pg_stat_file(pg_relation_filepath(oid))).size > 0
 """
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -51,13 +54,9 @@ class Databases:
         self._url_of = url_of
         self._template = template
         self._empty: list[str] = []
+        self._caretakers: dict[str, psycopg.Connection] = {}
         with psycopg.connect(url_of(template), autocommit=True) as connection:
             connection.execute(_NOTE_CHANGES)
-            tables = [sql.Identifier(name) for (name,) in connection.execute(_TABLES)]
-        rows = (sql.SQL("({}, EXISTS (SELECT FROM {}))").format(name.as_string(), name) for name in tables)
-        self._filled = sql.SQL("SELECT name FROM (VALUES {}) AS tables (name, filled) WHERE filled").format(
-            sql.SQL(", ").join(rows)
-        )
 
     def lend(self) -> str:
         """The name of a database as migrations leave it, for one test."""
@@ -68,10 +67,10 @@ class Databases:
         self._server.execute(create.format(sql.Identifier(name), sql.Identifier(self._template)))
         return name
 
-    def take_back(self, name: str, *, idle: int = 0) -> None:
+    def take_back(self, name: str, *, idle: int = 0) -> bool:
         """Keep it for the next test; drop it where its schema was changed or somebody is still connected.
 
-        `idle` connections to it stay open, and serve the next test.
+        `idle` connections to it stay open, and serve the next test. True: it was kept.
         """
         emptied = False
         with suppress(psycopg.OperationalError):
@@ -80,27 +79,42 @@ class Databases:
             self._empty.append(name)
         else:
             self._drop(name)
+        return emptied
 
     def close(self) -> None:
         """Drop what no test will take any more."""
         while self._empty:
             self._drop(self._empty.pop())
+        while self._caretakers:
+            self._caretakers.popitem()[1].close()
 
     def _drop(self, name: str) -> None:
+        if name in self._caretakers:
+            self._caretakers.pop(name).close()
         self._server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def _caretaker(self, name: str) -> psycopg.Connection:
+        """The connection that empties it each time: to a new one each table would be new."""
+        with suppress(KeyError, psycopg.OperationalError):  # a test may have ended it, with all the others
+            self._caretakers[name].execute("SELECT 1")
+            return self._caretakers[name]
+        if name in self._caretakers:
+            self._caretakers.pop(name).close()
+        made = psycopg.connect(self._url_of(name), autocommit=True)
+        made.execute("SET session_replication_role = replica")  # without triggers and foreign keys
+        self._caretakers[name] = made
+        return made
+
     def _emptied(self, name: str, idle: int) -> bool:
-        with psycopg.connect(self._url_of(name), autocommit=True) as connection:
-            changed = connection.execute(_CHANGED).fetchone()
-            others = connection.execute(_OTHERS).fetchone()
-            if (changed, others) != ((False,), (idle,)):
-                return False
-            connection.execute("SET session_replication_role = replica")  # without triggers and foreign keys
-            filled = [sql.SQL(table) for (table,) in connection.execute(self._filled)]
-            for table in filled:
-                connection.execute(sql.SQL("DELETE FROM {}").format(table))
-            if filled:
-                # So that rows come back in the order in which the next test writes them.
-                connection.execute(sql.SQL("VACUUM (INDEX_CLEANUP ON) {}").format(sql.SQL(", ").join(filled)))
-            connection.execute(_RESTART)
+        connection = self._caretaker(name)
+        changed = connection.execute(_CHANGED).fetchone()
+        others = connection.execute(_OTHERS).fetchone()
+        if (changed, others) != ((False,), (idle,)):
+            return False
+        filled = [table for (table,) in connection.execute(_FILLED)]
+        if filled:
+            connection.execute("".join(f"DELETE FROM {table};" for table in filled))
+            # So that rows come back in the order in which the next test writes them.
+            connection.execute(f"VACUUM (INDEX_CLEANUP ON) {', '.join(filled)}")
+        connection.execute(_RESTART)
         return True
