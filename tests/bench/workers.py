@@ -25,9 +25,7 @@ LATENCY = 50.0  # milliseconds, of each of the trackers
 REQUESTS = 2  # that one comment takes: the ticket is fetched, the comment is written
 WORKERS = (1, 2)
 LEAST_FASTER = 1.8
-WARM_UP = (
-    4  # the first of so many comments, in which each process loads what suggests key results, for seconds
-)
+WARM_UP = 4  # the first of so many comments: each process loads once what suggests key results
 # Some of the crowd's epics are finished or name a key result: so many times more are needed.
 EPICS_FOR_A_NOTICE = 1.8
 PATIENCE = 300  # seconds for all comments
