@@ -133,10 +133,24 @@ async def test_projects_read_side_by_side_share_one_question_about_types(world: 
 
 
 @pytest.mark.database
+async def test_a_site_where_all_is_public_costs_few_requests_too(world: World, clock: Clock) -> None:
+    for key in _projects(world, 90):
+        world.site.publish(key)
+    await world.connect_jira(notices=OFF)
+    clock.advance(minutes=1)
+    await world.sync("jira", "full")
+    clock.advance(minutes=15)
+    world.jira.log.clear()
+    await world.sync("jira")
+    assert world.jira.log.count("GET */project/search") == 1
+
+
+@pytest.mark.database
 async def test_a_project_that_is_gone_does_not_have_each_sync_list_all(world: World, clock: Clock) -> None:
     """Its epics stay until a full run; and what a webhook brings of another has the list asked anew."""
     _projects(world, 3)
     await world.connect_jira(notices=OFF)
+    clock.advance(minutes=1)
     await world.sync("jira", "full")
     world.site.delete_project("P1")
     clock.advance(minutes=1)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from connectors.marker import Marker
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
+_LISTED = 100  # projects, the longest page that Jira gives of them
 
 
 class JiraConnector:
@@ -230,7 +231,7 @@ class JiraConnector:
     async def _project_pages(
         self, params: dict[str, Any], keys: Sequence[str], *, anonymous: bool = False
     ) -> list[Any]:
-        params = params | {"maxResults": _KEYS}
+        params = params | {"maxResults": _LISTED}
         return await whole_list(
             self._transport, "project/search", "values", params, keys=keys, anonymous=anonymous
         )
