@@ -279,6 +279,37 @@ async def test_what_is_refused_whatever_its_projects_is_not_divided_for_ever(
 
 
 @pytest.mark.database
+async def test_a_tracker_that_takes_small_searches_alone_has_all_its_projects_read(
+    world: World, clock: Clock
+) -> None:
+    """Jira names no bound of a search, nor of the words in which it would refuse one."""
+    keys = await _connected(world, clock, 50)
+    world.jira.faults.add("POST */search/jql", _refusing_more_than(2), times=None)
+    for key in keys:
+        world.site.edit(f"{key}-1", summary="Changed")
+    run = await world.sync("jira")
+    assert (run["state"], run["error"], run["updated"]) == ("succeeded", None, 50)
+
+
+def _refusing_more_than(most: int) -> Any:
+    """A fault that refuses searches with more clauses for times than these."""
+    refused = answer(400, {"errorMessages": ["Too complex."], "errors": {}})
+
+    async def act(app: Any, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+
+        async def again() -> Any:
+            return message
+
+        if message["body"].count(b"updated >=") > most:
+            await refused(app, scope, again, send)
+        else:
+            await app(scope, again, send)
+
+    return act
+
+
+@pytest.mark.database
 async def test_an_interrupted_search_goes_on_from_each_projects_cursor(world: World, clock: Clock) -> None:
     keys = await _connected(world, clock, 12)
     clock.advance(hours=3)

@@ -69,6 +69,7 @@ class Projects:
         self.listed, self.is_remembered = listed, is_remembered
         self._problems: dict[str, list[tuple[str, str]]] = {}
         self._refused = 0
+        self._some_read = False
 
     async def read(self) -> None:
         """Read them all; what cannot be read is a problem of its project.
@@ -242,10 +243,18 @@ class Projects:
             await self._note_unread(projects, error)
 
     async def _read_without_refused(self, projects: Sequence[Project], error: Rejected) -> None:
-        """The tracker refused the search, probably for one project: that one by its name, or by halves."""
+        """The tracker refused the search, probably for one project: that one by its name, or by halves.
+
+        Where it goes on to refuse searches and answers others, it refuses them for their size, which no
+        tracker names: the rest is read one by one.
+        """
         self._refused += 1
         refused = self.many.refused(projects, error.message) if self.many is not None else []
-        if refused or self._refused > MOST_REFUSED:
+        too_many = self._refused > MOST_REFUSED
+        if too_many and not refused and self._some_read:
+            await side_by_side(projects, self.connector.reads_at_once, self._read_alone)
+            return
+        if refused or too_many:
             await self._note_unread(refused or projects, error)
             await self._read([project for project in projects if refused and project not in refused])
             return
@@ -289,6 +298,7 @@ class Projects:
             await record_projects_read(session, self.source.id, keys, now, begun_at)
             await mark_projects_done(session, self.run.id, keys)
             await renew_lease(session, self.run, self.runtime.worker, now, ahead=True)
+        self._some_read = True
 
     async def _note_unread(self, projects: Sequence[Project], error: ConnectorError) -> None:
         for project in projects:
