@@ -91,6 +91,85 @@ async def test_a_quiet_sync_of_many_projects_costs_five_requests(world: World, c
 
 
 @pytest.mark.database
+async def test_projects_without_an_epic_cost_no_request_of_their_own(world: World, clock: Clock) -> None:
+    """Most sites have many; and the first epic of one is found as any other is."""
+    for key in ("NONE1", "NONE2", "NONE3"):
+        world.site.add_project(key, key)
+    await _connected(world, clock, 3)
+    await world.send("PATCH", "/sources/jira", {"scope": {"projects": None}})
+    clock.advance(minutes=1)
+    await world.sync("jira", "full")
+    clock.advance(minutes=15)
+    world.jira.log.clear()
+
+    run = await world.sync("jira")
+    lines = [entry.line for entry in world.jira.log.matching("*")]
+    assert (run["state"], len(searches(world.jira)), len(lines) <= QUIET) == ("succeeded", 1, True), lines
+
+    # Older than what the other projects have: it was moved there, or the account may see it at last.
+    world.site.create("NONE2", "First", created=clock.now - timedelta(days=30))
+    run = await world.sync("jira")
+    assert (run["created"], (await world.epic("jira", "NONE2-1"))["title"]) == (1, "First")
+    world.jira.log.clear()
+    await world.sync("jira")
+    assert len(searches(world.jira)) == 1
+
+
+@pytest.mark.database
+async def test_projects_read_side_by_side_share_one_question_about_types(world: World) -> None:
+    """The answer is held until all that can be asked beside it is asked."""
+    _projects(world, 6)
+    await world.connect_jira(notices=OFF)
+    held = Pause()
+    world.jira.faults.add("GET */issuetype", held)
+    syncing = asyncio.create_task(world.sync("jira"))
+    await held.reached.wait()
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert world.jira.log.count("GET */issuetype") == 1
+    held.go_on.set()
+    run = await syncing
+    assert (run["created"], world.jira.log.count("GET */issuetype")) == (6, 1)
+
+
+@pytest.mark.database
+async def test_a_site_where_all_is_public_costs_few_requests_too(world: World, clock: Clock) -> None:
+    for key in _projects(world, 90):
+        world.site.publish(key)
+    await world.connect_jira(notices=OFF)
+    clock.advance(minutes=1)
+    await world.sync("jira", "full")
+    clock.advance(minutes=15)
+    world.jira.log.clear()
+    await world.sync("jira")
+    assert world.jira.log.count("GET */project/search") == 1
+
+
+@pytest.mark.database
+async def test_a_project_that_is_gone_does_not_have_each_sync_list_all(world: World, clock: Clock) -> None:
+    """Its epics stay until a full run; and what a webhook brings of another has the list asked anew."""
+    _projects(world, 3)
+    await world.connect_jira(notices=OFF)
+    clock.advance(minutes=1)
+    await world.sync("jira", "full")
+    world.site.delete_project("P1")
+    clock.advance(minutes=1)
+    assert (await world.sync("jira"))["state"] == "succeeded"
+    assert "P1-1" in await world.keys("jira")
+
+    def lists() -> int:
+        asked = world.jira.log.count("GET */project/search")
+        world.jira.log.clear()
+        return asked
+
+    for _ in range(2):
+        lists()
+        clock.advance(minutes=1)
+        await world.sync("jira")
+        assert lists() == 1  # without a login: who may read the projects
+
+
+@pytest.mark.database
 async def test_the_list_is_asked_anew_after_an_hour_and_after_a_change(world: World, clock: Clock) -> None:
     await _connected(world, clock, 3)
 
@@ -197,6 +276,37 @@ async def test_what_is_refused_whatever_its_projects_is_not_divided_for_ever(
     run = await world.sync("jira")
     assert (run["state"], run["seen"]) == ("partial", 0)
     assert len(searches(world.jira)) <= 2 * MOST_REFUSED + 4 < len(keys)
+
+
+@pytest.mark.database
+async def test_a_tracker_that_takes_small_searches_alone_has_all_its_projects_read(
+    world: World, clock: Clock
+) -> None:
+    """Jira names no bound of a search, nor of the words in which it would refuse one."""
+    keys = await _connected(world, clock, 50)
+    world.jira.faults.add("POST */search/jql", _refusing_more_than(2), times=None)
+    for key in keys:
+        world.site.edit(f"{key}-1", summary="Changed")
+    run = await world.sync("jira")
+    assert (run["state"], run["error"], run["updated"]) == ("succeeded", None, 50)
+
+
+def _refusing_more_than(most: int) -> Any:
+    """A fault that refuses searches with more clauses for times than these."""
+    refused = answer(400, {"errorMessages": ["Too complex."], "errors": {}})
+
+    async def act(app: Any, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+
+        async def again() -> Any:
+            return message
+
+        if message["body"].count(b"updated >=") > most:
+            await refused(app, scope, again, send)
+        else:
+            await app(scope, again, send)
+
+    return act
 
 
 @pytest.mark.database
@@ -347,6 +457,18 @@ def test_projects_with_the_same_start_share_a_clause(clock: Clock) -> None:
         '((project in ("A", "B") AND updated >= T) OR (project in ("C") AND updated >= T))'
         " AND issuetype in (1, 2) AND (labels = x OR labels = y) ORDER BY updated ASC, key ASC"
     )
+
+
+def test_a_project_without_a_ticket_is_searched_from_its_beginning(clock: Clock) -> None:
+    starts = [Start(Project("A"), None), Start(Project("B"), clock.now, True), Start(Project("C"), None)]
+    jql = search.shared_jql(starts, ["1"], None)
+    overlapping = int((clock.now - search.OVERLAP).timestamp() * 1000)
+    assert jql == (
+        f'((project in ("A", "C")) OR (project in ("B") AND updated >= {overlapping}))'
+        " AND issuetype in (1) ORDER BY updated ASC, key ASC"
+    )
+    alone = search.shared_jql(starts[:1], ["1"], None)
+    assert alone == '((project in ("A"))) AND issuetype in (1) ORDER BY updated ASC, key ASC'
 
 
 KEYS = ("A", "B", "C")

@@ -69,6 +69,7 @@ class Projects:
         self.listed, self.is_remembered = listed, is_remembered
         self._problems: dict[str, list[tuple[str, str]]] = {}
         self._refused = 0
+        self._some_read = False
 
     async def read(self) -> None:
         """Read them all; what cannot be read is a problem of its project.
@@ -96,7 +97,8 @@ class Projects:
             self.progress.resumed = self.progress.resumed or (self.is_full and begun)
             if cursor.is_done:
                 continue
-            if self.is_full or self.many is None or cursor.since is None:
+            is_begun = cursor.since is not None or cursor.is_empty
+            if self.is_full or self.many is None or not is_begun:
                 alone.append(project)
             else:
                 starts.append(Start(project, cursor.since, cursor.is_settled))
@@ -241,10 +243,18 @@ class Projects:
             await self._note_unread(projects, error)
 
     async def _read_without_refused(self, projects: Sequence[Project], error: Rejected) -> None:
-        """The tracker refused the search, probably for one project: that one by its name, or by halves."""
+        """The tracker refused the search, probably for one project: that one by its name, or by halves.
+
+        Where it goes on to refuse searches and answers others, it refuses them for their size, which no
+        tracker names: the rest is read one by one.
+        """
         self._refused += 1
         refused = self.many.refused(projects, error.message) if self.many is not None else []
-        if refused or self._refused > MOST_REFUSED:
+        too_many = self._refused > MOST_REFUSED
+        if too_many and not refused and self._some_read:
+            await side_by_side(projects, self.connector.reads_at_once, self._read_alone)
+            return
+        if refused or too_many:
             await self._note_unread(refused or projects, error)
             await self._read([project for project in projects if refused and project not in refused])
             return
@@ -256,13 +266,8 @@ class Projects:
         self, projects: Sequence[Project], cursors: Mapping[str, StartingCursor]
     ) -> datetime:
         assert self.many is not None
-        sinces: dict[str, datetime] = {}
-        group: list[Start] = []
-        for project in projects:
-            cursor = cursors[project.key]
-            assert cursor.since is not None  # as `_parts` has it, and cursors only go forward
-            sinces[project.key] = cursor.since
-            group.append(Start(project, cursor.since, cursor.is_settled))
+        sinces = {project.key: cursors[project.key].since for project in projects}
+        group = [Start(one, sinces[one.key], cursors[one.key].is_settled) for one in projects]
 
         async def store(page: SharedPage, requested_at: datetime) -> datetime:
             return await self._store_shared(page, sinces, requested_at)
@@ -270,7 +275,7 @@ class Projects:
         return await self._store_pages(self.many.changed_since(group), store)
 
     async def _store_shared(
-        self, page: SharedPage, sinces: Mapping[str, datetime], requested_at: datetime
+        self, page: SharedPage, sinces: Mapping[str, datetime | None], requested_at: datetime
     ) -> datetime:
         self._check_shown([*page.cursors, *(epic.project for epic in page.epics)])
         cursors = {key: cursor for key, cursor in page.cursors.items() if key in sinces}
@@ -281,7 +286,7 @@ class Projects:
             cursors=cursors,
             requested_at=requested_at,
         )
-        ahead = any(cursor > sinces[key] for key, cursor in cursors.items())
+        ahead = any((since := sinces[key]) is None or cursor > since for key, cursor in cursors.items())
         return await self.progress.store(batch, ahead=ahead)
 
     # --- what is recorded ---------------------------------------------------------------------
@@ -293,6 +298,7 @@ class Projects:
             await record_projects_read(session, self.source.id, keys, now, begun_at)
             await mark_projects_done(session, self.run.id, keys)
             await renew_lease(session, self.run, self.runtime.worker, now, ahead=True)
+        self._some_read = True
 
     async def _note_unread(self, projects: Sequence[Project], error: ConnectorError) -> None:
         for project in projects:

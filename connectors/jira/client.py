@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from connectors.marker import Marker
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
+_LISTED = 100  # projects, the longest page that Jira gives of them
 
 
 class JiraConnector:
@@ -92,6 +94,7 @@ class JiraConnector:
         self._epics = epics
         self._fields = NamedFields(self._transport, epics)
         self._types: list[str] | None = None
+        self._finding_types = asyncio.Lock()  # projects that are read side by side need the same answer
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
         self._changes = JiraChanges(
@@ -228,7 +231,7 @@ class JiraConnector:
     async def _project_pages(
         self, params: dict[str, Any], keys: Sequence[str], *, anonymous: bool = False
     ) -> list[Any]:
-        params = params | {"maxResults": _KEYS}
+        params = params | {"maxResults": _LISTED}
         return await whole_list(
             self._transport, "project/search", "values", params, keys=keys, anonymous=anonymous
         )
@@ -344,11 +347,12 @@ class JiraConnector:
         return found
 
     async def _type_ids(self) -> list[str]:
-        if self._types is None:
-            types = await self._transport.call("GET", "issuetype")
-            await self._check_login_if_empty(types)
-            self._types = payloads.epic_type_ids(types, self._epics.issue_types)
-        return self._types
+        async with self._finding_types:
+            if self._types is None:
+                types = await self._transport.call("GET", "issuetype")
+                await self._check_login_if_empty(types)
+                self._types = payloads.epic_type_ids(types, self._epics.issue_types)
+            return self._types
 
     async def _check_login_if_empty(self, found: Any) -> None:
         """Jira gives an empty answer if the login is not valid, so check the login if nothing was `found`.

@@ -48,15 +48,21 @@ def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str 
 
     A settled project is searched from behind the second of its newest change: nothing else is left of that
     second to be shown. The newest project of all is searched with the overlap nevertheless, so that the
-    answer has a ticket, and thereby tells that the login is valid.
+    answer has a ticket, and thereby tells that the login is valid. A project that had no epic so far is
+    searched from its beginning.
     """
-    newest = max(starts, key=lambda start: start.since)
-    projects: dict[int, list[str]] = {}
+    begun = [start for start in starts if start.since is not None]
+    newest = max(begun, key=lambda start: start.since or _EPOCH, default=None)
+    projects: dict[str, list[str]] = {}
     for start in starts:
+        key = f'"{start.project.key}"'
+        if start.since is None:
+            projects.setdefault("", []).append(key)
+            continue
         settled = start.is_settled and start is not newest
         moment = _next_second(start.since) if settled else _overlapping(start.since)
-        projects.setdefault(_milliseconds(moment), []).append(f'"{start.project.key}"')
-    each = (f"(project in ({', '.join(keys)}) AND updated >= {since})" for since, keys in projects.items())
+        projects.setdefault(f" AND updated >= {_milliseconds(moment)}", []).append(key)
+    each = (f"(project in ({', '.join(keys)}){since})" for since, keys in projects.items())
     return " AND ".join([f"({' OR '.join(each)})", *_of_epics(type_ids, condition)]) + _OLDEST_FIRST
 
 

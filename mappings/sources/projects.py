@@ -334,11 +334,13 @@ async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class StartingCursor:
     """Where a run starts to read a project, None at its beginning. `is_settled` as of
-    `connectors.base.Start`. `is_done`: the run has read it already."""
+    `connectors.base.Start`. `is_done`: the run has read it already. `is_empty`: an earlier run read it to its
+    end, and it had no ticket."""
 
     since: datetime | None
     is_settled: bool = False
     is_done: bool = False
+    is_empty: bool = False
 
 
 async def starting_cursors(
@@ -352,14 +354,18 @@ async def starting_cursors(
         select(RunCursorRow).where(RunCursorRow.run_id == run_id, RunCursorRow.key.in_(keys))
     )
     begun = {row.key: row for row in own if row.done or row.cursor is not None}
-    query = select(SourceProjectRow.key, SourceProjectRow.cursor, SourceProjectRow.settled_cursor).where(
-        SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys)
-    )
+    query = select(
+        SourceProjectRow.key,
+        SourceProjectRow.cursor,
+        SourceProjectRow.settled_cursor,
+        SourceProjectRow.fully_synced,
+    ).where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys))
     found = dict.fromkeys(keys, StartingCursor(None))
-    for key, cursor, settled in await session.execute(query):
+    for key, cursor, settled, fully_synced in await session.execute(query):
         since = cursor if not whole else None
         is_done = False
         if key in begun:
             since, is_done = begun[key].cursor, begun[key].done
-        found[key] = StartingCursor(since, since is not None and since == settled, is_done)
+        is_settled = since is not None and since == settled
+        found[key] = StartingCursor(since, is_settled, is_done, fully_synced and cursor is None)
     return found

@@ -30,7 +30,8 @@ async def remembered_projects(session: AsyncSession, source: SourceRow, now: dat
 
     That is so where the list is old, or older than the source's last change by a person; where a project had
     a problem or was not read completely, which a new list may explain; and where an epic is in a project that
-    the list does not have: a webhook brought it, or the project has another key now.
+    the list does not have, and was read after it: a webhook brought it, or the project has another key now.
+    One that was read before is of a project that the list has lost, and stays until a full run removes it.
     """
     listed_at = await session.scalar(select(SourceRow.projects_listed_at).where(SourceRow.id == source.id))
     if listed_at is None or not (source.updated_at < listed_at <= now < listed_at + REMEMBERED_FOR):
@@ -44,7 +45,7 @@ async def remembered_projects(session: AsyncSession, source: SourceRow, now: dat
     ).all()
     if not all(row.fully_synced and row.problem is None for row in rows):
         return []
-    parameters = {"source": source.id, "listed": [row.key for row in rows]}
+    parameters = {"source": source.id, "listed": [row.key for row in rows], "since": listed_at}
     if await session.scalar(_ELSEWHERE, parameters):
         return []
     return [Project(row.key, row.public, row.service_desk, remote_id=row.remote_id) for row in rows]
@@ -58,5 +59,5 @@ _ELSEWHERE = text(
     "   ORDER BY project LIMIT 1) FROM found WHERE found.project IS NOT NULL)"
     " SELECT EXISTS (SELECT FROM found WHERE project <> ALL(CAST(:listed AS text[]))"
     "   AND EXISTS (SELECT FROM epics WHERE source_id = :source AND epics.project = found.project"
-    "     AND removed_at IS NULL))"
+    "     AND removed_at IS NULL AND read_at >= :since))"
 )
