@@ -279,6 +279,30 @@ async def test_a_list_of_several_pages_is_asked_for_whole_and_then_by_its_end(
     assert "since=" in listings(world.github)[0].query
 
 
+async def test_what_comes_behind_a_full_page_is_not_hidden_by_its_tag(world: World, clock: Clock) -> None:
+    """The page of a hundred is the same, with the same tag, when there is a second one."""
+    for number in range(100):
+        made = clock.now - timedelta(minutes=number)
+        world.host.create("acme/shop", f"Epic {number}", labels=["epic"], created=made)
+    world.host.edit("acme/shop#1", title="Changed")
+    await world.connect_github(notices=OFF, scope=SCOPE)
+    await world.sync("github")
+    clock.advance(minutes=1)
+    world.host.create("acme/shop", "The next", labels=["epic"])
+    assert (await world.sync("github"))["created"] == 1
+
+
+async def test_a_repository_behind_a_full_page_is_not_hidden_by_its_tag(world: World, clock: Clock) -> None:
+    for number in range(99):
+        world.host.add_repository(f"acme/r{number:03}")
+    await world.connect_github(notices=OFF, scope={"organizations": ["acme"]})
+    await world.sync("github")
+    clock.advance(hours=1)
+    world.host.add_repository("acme/zoo")
+    world.host.create("acme/zoo", "An epic", labels=["epic"])
+    assert (await world.sync("github"))["created"] == 1
+
+
 async def test_pull_requests_that_change_do_not_make_a_list_longer_and_longer(
     world: World, clock: Clock
 ) -> None:
