@@ -75,8 +75,8 @@ class GitHubTransport(GitHubAPI):
     gidgethub's own httpx adapter is not used: it uses another package where that is installed.
     `calls` counts the requests sent, `uncounted` those of them that GitHub does not count: a request that
     names the tag of an answer which is still the same. `headers` are those of the latest response, whatever
-    its status, looked up in any case; `response_meta` is what they say. No request is sent before
-    `paused_until` (UTC), by `clock`.
+    its status, looked up in any case; `response_meta` is what they say, or those that began a pause. No
+    request is sent before `paused_until` (UTC), by `clock`.
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
@@ -218,10 +218,13 @@ class GitHubTransport(GitHubAPI):
 
     def _record_headers(self, response: httpx.Response) -> None:
         now = self.clock()
-        self.headers, self.response_meta = response.headers, response_meta(response.headers, now)
+        meta = response_meta(response.headers, now)
         if response.status_code == 401:  # the limit is then the one for anonymous requests, not our token's
-            self.response_meta = replace(self.response_meta, budget=None)
-        self.paused_until = budget_spent_until(self.response_meta, now)
+            meta = replace(meta, budget=None)
+        self.headers, until = response.headers, budget_spent_until(meta, now)
+        # Nothing is sent during a pause, so this was sent before it began and does not end it.
+        if self.paused_until is None or now >= self.paused_until or (until or now) > self.paused_until:
+            self.response_meta, self.paused_until = meta, until
 
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
