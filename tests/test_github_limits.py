@@ -106,9 +106,9 @@ async def test_an_answer_that_was_late_ends_no_pause(clock: Clock, connector: Gi
         with pytest.raises(Unavailable, match="limits our requests") as caught:
             await connector.account()
         assert (caught.value.retry_after, asked.call_count) == (90, 1)
-        told = connector.response_meta.budget
-        assert told is not None
-        assert told.remaining == 0
+        budget = connector.response_meta.budget
+        assert budget is not None
+        assert budget.remaining == 0
         clock.advance(seconds=90)
         await connector.account()
         assert connector.response_meta.budget == Budget(1, None, datetime.fromtimestamp(until, UTC))

@@ -4,6 +4,7 @@ tracker is asked for each such ticket by its id, and if too many are gone, a per
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
     except CannotDecrypt:
         await mark_unread_incomplete(runtime, run, source)
         raise
+    connector.keep_pace(asyncio.sleep)
     async with track_usage(runtime, source.id, connector):
         progress = Progress(runtime, run, source, connector)
         await progress.restore_answers()

@@ -85,7 +85,7 @@ class KnownAnswers:
         if known is not None and known.value["form"] != _FORM:
             known = None
         try:
-            await self._transport.wait_for_pace()
+            await self._transport.keep_pace()
             read = await ask(url, url_vars, None if known is None else known.tag)
         except NotModified:
             assert known is not None
