@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.metrics.collector import Metrics
 from app.runtime import Runtime
 from app.webhooks.door import Intake
-from connectors.sandbox.faults import rewrite
+from connectors.sandbox.faults import answer, rewrite
 from connectors.sandbox.github.records import Account
 from mappings.tables import KnownAnswerRow, SourceProjectRow
 from tests.support.clock import Clock
@@ -167,6 +167,20 @@ async def test_a_proxy_that_answers_304_wrongly_is_healed_by_a_full_sync(
     clock.advance(hours=1)
     run = await shop.sync("github", "full")
     assert (run["uncounted_requests"], run["updated"]) == (0, 1)
+
+
+@pytest.mark.parametrize(("status", "state"), [(401, "failed"), (403, "partial")])
+async def test_a_full_sync_that_removes_nothing_hides_no_epic_that_is_none_any_more(
+    shop: World, clock: Clock, status: int, state: str
+) -> None:
+    """It has read the page, and asks for the ticket by its id before it removes the epic at its end."""
+    clock.advance(hours=1)
+    shop.host.edit("acme/shop#3", labels=[])
+    shop.github.faults.add("GET */issues/3", answer(status), times=None)
+    assert (await shop.sync("github", "full"))["state"] == state
+    shop.github.faults.clear()
+    await shop.sync("github")
+    assert await shop.keys("github") == ["acme/shop#1", "acme/shop#2"]
 
 
 async def test_a_304_that_no_tag_asked_for_is_no_answer(shop: World, clock: Clock) -> None:
