@@ -26,7 +26,7 @@ from connectors.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from connectors.answers import Answers, KnownAnswer
     from connectors.comments import CommandOutcome, TicketComment
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
     from connectors.ticket_text import Line, NamedField, UnreadableField
+
+    Wait = Callable[[float], Awaitable[None]]  # for so many seconds
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -279,8 +281,7 @@ class ManyProjects(Protocol):
 
 
 class Connector(Protocol):
-    """One configured tracker. A connector neither retries nor sleeps, but for the moment that its own pace
-    asks for; every call has a timeout.
+    """One configured tracker. A connector neither retries nor sleeps, and every call has a timeout.
 
     Each method that calls the tracker may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`,
     except `inspect`. `requests` counts the requests that this object has made to the tracker, and
@@ -322,6 +323,12 @@ class Connector(Protocol):
         Call this first. Where the tracker has one limit for all calls, the connector raises `Unavailable`
         instead of calling while no requests are left.
         """
+        ...
+
+    def keep_pace(self, wait: Wait) -> None:
+        """Send no more requests side by side than the tracker takes in a minute: before one that would be too
+        many, `wait` is called with the seconds to wait, at most two. Call this before `projects` and
+        `changed_since` of several projects at once; without it, `projects` asks one after the other."""
         ...
 
     async def account(self) -> Account:

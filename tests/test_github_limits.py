@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 import respx
 
@@ -77,6 +79,39 @@ async def test_after_an_answer_with_nothing_left_nothing_is_sent(
             clock.advance(seconds=rest)
         await connector.account()
         assert (asked.call_count, connector.requests) == (2, 2)
+
+
+async def test_an_answer_that_was_late_ends_no_pause(clock: Clock, connector: GitHubConnector) -> None:
+    """Requests go side by side: the one with a last request left was answered before, and is here after."""
+    until = int((clock() + timedelta(seconds=90)).timestamp())
+    spent, sent = asyncio.Event(), asyncio.Event()
+
+    def limit(left: int) -> dict[str, str]:
+        date = format_datetime(clock(), usegmt=True)
+        return {"date": date, "x-ratelimit-remaining": f"{left}", "x-ratelimit-reset": f"{until}"}
+
+    async def late(_: httpx.Request) -> httpx.Response:
+        sent.set()
+        await spent.wait()
+        return httpx.Response(200, json=ME, headers=limit(1))
+
+    with respx.mock:
+        asked = respx.get(f"{API}/user").mock(side_effect=late)
+        first = asyncio.create_task(connector.account())
+        await sent.wait()
+        respx.get(f"{API}/repos/acme/shop").respond(404, json={}, headers=limit(0))
+        await connector.projects()
+        spent.set()
+        await first
+        with pytest.raises(Unavailable, match="limits our requests") as caught:
+            await connector.account()
+        assert (caught.value.retry_after, asked.call_count) == (90, 1)
+        budget = connector.response_meta.budget
+        assert budget is not None
+        assert budget.remaining == 0
+        clock.advance(seconds=90)
+        await connector.account()
+        assert connector.response_meta.budget == Budget(1, None, datetime.fromtimestamp(until, UTC))
 
 
 async def test_what_another_connector_was_told_counts(clock: Clock, connector: GitHubConnector) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import respx
 from hypothesis import given, strategies as st
@@ -21,6 +23,7 @@ from connectors.github.side_by_side import AT_ONCE, BURST, PER_SECOND, Pace, sid
 from connectors.marker import Marker
 
 API = "https://api.github.com"
+CONNECTORS = Path(__file__).parent.parent / "connectors"
 ISSUES = f"{API}/repos/acme/shop/issues"
 WEAK = 'W/"0123456789abcdef"'
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -236,6 +239,61 @@ def test_no_minute_has_more_requests_than_github_takes(pauses: list[float]) -> N
         now += pause
         sent.append(now + pace.take(now))
     assert all(sum(at <= one < at + 60 for one in sent) <= 900 for at in sent[:: max(len(sent) // 20, 1)])
+
+
+LIMIT = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4000", "x-ratelimit-reset": "2000000000"}
+
+
+async def test_the_caller_waits_and_the_connector_does_not(
+    github: respx.MockRouter, connector: GitHubConnector
+) -> None:
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    github.get(f"{API}/user").respond(json={"id": 42, "login": "northing-bot"}, headers=LIMIT)
+    for keeps in (False, True):
+        if keeps:
+            connector.keep_pace(wait)
+        for _ in range(BURST + 3):
+            await connector.account()
+        assert bool(waits) is keeps
+    assert max(waits) < 2
+
+
+async def test_without_a_pace_repositories_are_asked_one_after_the_other(github: respx.MockRouter) -> None:
+    names = [f"acme/r{number}" for number in range(2 * AT_ONCE)]
+    connector = GitHubConnector(
+        API,
+        GitHubCredentials(type="token", token="ghp_s3cret"),
+        GitHubScope(repositories=names),
+        GitHubEpics(),
+    )
+    running = most = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return httpx.Response(404, json={})
+
+    github.get(url__startswith=f"{API}/repos/").mock(side_effect=answer)
+    await connector.projects()
+    assert most == 1
+    connector.keep_pace(asyncio.sleep)
+    await connector.projects()
+    await connector.aclose()
+    assert most == AT_ONCE
+
+
+def test_no_connector_sleeps() -> None:
+    """A pause is the caller's, who knows what else waits for it."""
+    modules = [path for path in CONNECTORS.rglob("*.py") if "sandbox" not in path.parts]
+    sleeping = ("asyncio.sleep", "time.sleep")
+    assert [path.name for path in modules if any(name in path.read_text() for name in sleeping)] == []
 
 
 def test_a_burst_goes_at_once_and_then_one_after_the_other() -> None:

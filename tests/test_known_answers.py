@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.metrics.collector import Metrics
 from app.runtime import Runtime
 from app.webhooks.door import Intake
-from connectors.sandbox.faults import rewrite
+from connectors.sandbox.faults import answer, rewrite
 from connectors.sandbox.github.records import Account
 from mappings.tables import KnownAnswerRow, SourceProjectRow
 from tests.support.clock import Clock
@@ -169,6 +169,20 @@ async def test_a_proxy_that_answers_304_wrongly_is_healed_by_a_full_sync(
     assert (run["uncounted_requests"], run["updated"]) == (0, 1)
 
 
+@pytest.mark.parametrize(("status", "state"), [(401, "failed"), (403, "partial")])
+async def test_a_full_sync_that_removes_nothing_hides_no_epic_that_is_none_any_more(
+    shop: World, clock: Clock, status: int, state: str
+) -> None:
+    """It has read the page, and asks for the ticket by its id before it removes the epic at its end."""
+    clock.advance(hours=1)
+    shop.host.edit("acme/shop#3", labels=[])
+    shop.github.faults.add("GET */issues/3", answer(status), times=None)
+    assert (await shop.sync("github", "full"))["state"] == state
+    shop.github.faults.clear()
+    await shop.sync("github")
+    assert await shop.keys("github") == ["acme/shop#1", "acme/shop#2"]
+
+
 async def test_a_304_that_no_tag_asked_for_is_no_answer(shop: World, clock: Clock) -> None:
     shop.github.faults.add("GET */issues", not_modified, times=9)
     run = await shop.sync("github", "full")
@@ -277,6 +291,30 @@ async def test_a_list_of_several_pages_is_asked_for_whole_and_then_by_its_end(
         await world.sync("github")
         assert cost()[1] == counted
     assert "since=" in listings(world.github)[0].query
+
+
+async def test_what_comes_behind_a_full_page_is_not_hidden_by_its_tag(world: World, clock: Clock) -> None:
+    """The page of a hundred is the same, with the same tag, when there is a second one."""
+    for number in range(100):
+        made = clock.now - timedelta(minutes=number)
+        world.host.create("acme/shop", f"Epic {number}", labels=["epic"], created=made)
+    world.host.edit("acme/shop#1", title="Changed")
+    await world.connect_github(notices=OFF, scope=SCOPE)
+    await world.sync("github")
+    clock.advance(minutes=1)
+    world.host.create("acme/shop", "The next", labels=["epic"])
+    assert (await world.sync("github"))["created"] == 1
+
+
+async def test_a_repository_behind_a_full_page_is_not_hidden_by_its_tag(world: World, clock: Clock) -> None:
+    for number in range(99):
+        world.host.add_repository(f"acme/r{number:03}")
+    await world.connect_github(notices=OFF, scope={"organizations": ["acme"]})
+    await world.sync("github")
+    clock.advance(hours=1)
+    world.host.add_repository("acme/zoo")
+    world.host.create("acme/zoo", "An epic", labels=["epic"])
+    assert (await world.sync("github"))["created"] == 1
 
 
 async def test_pull_requests_that_change_do_not_make_a_list_longer_and_longer(

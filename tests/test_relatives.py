@@ -280,11 +280,11 @@ async def test_a_count_on_github_comes_with_its_issue(world: World, runtime: Run
     assert (await counted(world, "github"), run["updated"]) == ([children(3, 2)], 0)
     assert world.github.log.count(f"GET */issues/{above.number}") == 1
     assert await columns(runtime, "evaluated_at", "content_hash", "tracker_updated_at") == before
-    # The page is still the same, and the count was made after it.
+    # Clocks differ: a count made within minutes of the change is made once more, and no third time.
     for _ in range(3):
         clock.advance(hours=1)
         await world.sync("github")
-        assert world.github.log.count(f"GET */issues/{above.number}") == 1
+        assert world.github.log.count(f"GET */issues/{above.number}") == 2
     # A full run reads it as any issue.
     host.edit(parts[2].key, state="closed")
     await world.sync("github", "full")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import pipeline
 from app.runtime import Runtime
 from app.writers_here import WRITERS_IN_PROCESS, WritersHere
 from app.writing.side_by_side import MOST_WRITERS, TICKETS_FOR_A_WRITER, gave_turn
 from app.writing.writer import open_writer
+from connectors.sandbox.faults import answer
 from mappings.notices.claims import claim_notice
 from mappings.tables import SourceRow
-from tests.support.clock import Clock
+from tests.support.clock import Clock, later
 from tests.support.queries import all_of
 from tests.support.tracker_drivers import driver_of
 from tests.support.world import World
@@ -68,6 +72,56 @@ async def test_many_due_tickets_get_more_writers_where_the_tracker_takes_several
     driver = driver_of(world, kind)
     assert driver.tracker.log.count(driver.creates) == 2 * TICKETS_FOR_A_WRITER + 4
     assert await all_of(runtime, "SELECT count(*) FROM notices WHERE state <> 'posted'") == [(0,)]
+
+
+def _processes(runtime: Runtime, number: int) -> list[Runtime]:
+    return [replace(runtime, worker=f"w{one}", writers=WritersHere()) for one in range(number)]
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("jira", 4), ("github", 1)])
+async def test_a_limit_stops_all_writers_of_a_source(
+    world: World, runtime: Runtime, clock: Clock, kind: str, refused: int
+) -> None:
+    """Each has at most one request under way; nothing is sent before the limit ends, and nothing twice."""
+    source, driver = await _due(world, runtime, kind, 20), driver_of(world, kind)
+    limit = driver.tracker.faults.add(
+        driver.creates, answer(429, headers={"Retry-After": "30"}), times=None, skip=4
+    )
+    writers = _processes(runtime, 4)
+    await asyncio.gather(*(pipeline.write_tickets(one, source.id) for one in writers))
+    assert 1 <= limit.struck <= refused
+    before = driver.tracker.log.count()
+    await asyncio.gather(*(pipeline.write_tickets(one, source.id) for one in writers))
+    assert driver.tracker.log.count() == before
+    driver.tracker.faults.clear()
+    await later(world, runtime, clock, seconds=40)
+    assert [len(driver.comments(key)) for key in await world.keys(kind)] == [1] * 20
+
+
+@pytest.mark.parametrize("kind", ["jira", "github"])
+async def test_writers_that_die_leave_no_second_comment(
+    world: World, runtime: Runtime, clock: Clock, kind: str
+) -> None:
+    """Their requests arrive all the same, after others have gone on."""
+    source, driver = await _due(world, runtime, kind, 20), driver_of(world, kind)
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        under_way.set()
+        await go_on.wait()
+        await app(scope, receive, send)
+
+    driver.tracker.faults.add(driver.creates, hold, skip=3)
+    dying = [asyncio.create_task(pipeline.write_tickets(one, source.id)) for one in _processes(runtime, 4)]
+    await asyncio.wait_for(under_way.wait(), 20)
+    for task in dying:
+        task.cancel()
+    await asyncio.gather(*dying, return_exceptions=True)
+    await pipeline.write_tickets(runtime, source.id)
+    go_on.set()
+    for _ in range(4):
+        await later(world, runtime, clock, minutes=5)
+    assert [len(driver.comments(key)) for key in await world.keys(kind)] == [1] * 20
 
 
 async def test_a_source_never_asks_for_more_than_so_many(

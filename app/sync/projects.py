@@ -206,7 +206,7 @@ class Projects:
             cursors={} if page.cursor is None else {key: page.cursor},
             requested_at=requested_at,
             counted=read.counted,
-            answer=page.answer,
+            answer=self.relatives.known_by(page, requested_at),
         )
         ahead = page.cursor is not None and (since is None or page.cursor > since)
         await self.relatives.mark(page)  # before the tracker may say that the page is still the same

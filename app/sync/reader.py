@@ -4,6 +4,7 @@ tracker is asked for each such ticket by its id, and if too many are gone, a per
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from mappings.notices import pauses
 from mappings.notices.marker import remember_account
 from mappings.runs.queue import renew_lease
 from mappings.sources.health import MOST_NAMED, UNREADABLE_TO_DO
+from mappings.sources.known_answers import forget_answers
 from mappings.sources.project_names import note_unknown_names
 from mappings.sources.projects import mark_incomplete, projects_read_by, record_audiences, record_projects
 from mappings.sources.remembered import note_listing, remembered_projects
@@ -48,6 +50,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
     except CannotDecrypt:
         await mark_unread_incomplete(runtime, run, source)
         raise
+    connector.keep_pace(asyncio.sleep)
     async with track_usage(runtime, source.id, connector):
         progress = Progress(runtime, run, source, connector)
         await progress.restore_answers()
@@ -69,8 +72,11 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
 
 
 async def mark_unread_incomplete(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """The run failed: projects that it did not read completely must not be evaluated as complete."""
+    """The run failed: projects that it did not read completely must not be evaluated as complete. What a full
+    run has met as no epic, it has not removed: the next run asks for these pages whole."""
     async with runtime.sessions.begin() as session:
+        if run.mode == "full":
+            await forget_answers(session, source.id)
         await mark_incomplete(session, source.id, await projects_read_by(session, run.id))
         await renew_lease(session, run, runtime.worker, await runtime.now(session))
 

@@ -25,8 +25,10 @@ from mappings.runs.reevaluation import reevaluate_below_tickets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime
 
     from app.sync.progress import Progress
+    from connectors.answers import KnownAnswer
 
 log = structlog.get_logger()
 
@@ -106,6 +108,15 @@ class Relatives:
         if parents and not self.is_full:
             async with self.progress.storing, self.progress.transaction() as session:
                 await mark_changed_children(session, self.source.id, parents)
+
+    def known_by(self, page: Page, requested_at: datetime) -> KnownAnswer | None:
+        """By what the page is known; nothing where children on it changed so shortly before that the count of
+        their parents may be without that: they are counted once more with the page, which must be read again
+        for it."""
+        answer = page.answer
+        if answer and any(moment + LAG > requested_at for _, moment in page.changed_children.parents):
+            return answer.forgotten()
+        return answer
 
     # --- children ---------------------------------------------------------------------------
 

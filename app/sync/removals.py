@@ -19,6 +19,7 @@ from connectors.base import (
 )
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.reevaluation import reevaluate_below_tickets
+from mappings.sources.known_answers import forget_answers
 from mappings.sources.projects import projects_read_by, retry_notices
 from mappings.sources.removals import (
     allowed_removals,
@@ -84,6 +85,8 @@ class Removals:
                 change = await upsert_epics(
                     session, self.source.id, self.source.tracker, (), seen.missing, now
                 )
+            if seen.too_many or not seen.all_answered:
+                await forget_answers(session, self.source.id)
             await reevaluate_below_tickets(session, self.source.tracker, change.moved_ids, now)
             await self.progress.record(session, now, change, seen=0)
         if seen.too_many:

@@ -52,7 +52,7 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from connectors.base import NamedProject
+    from connectors.base import NamedProject, Wait
     from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
@@ -124,6 +124,9 @@ class GitHubConnector:
     def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
         self._transport.paused_until = budget_spent_until(response_meta, received_at)
 
+    def keep_pace(self, wait: Wait) -> None:
+        self._transport.wait = wait
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 
@@ -151,7 +154,9 @@ class GitHubConnector:
 
     async def projects(self) -> list[Project]:
         names = {name.casefold(): name for name in self._scope.repositories}.values()
-        found = await side_by_side(self._repository, names)
+        # Without a pace, what the second limit takes is not known to be enough for more than one.
+        at_once = 1 if self._transport.wait is None else AT_ONCE
+        found = await side_by_side(self._repository, names, at_once)
         for organization in self._scope.organizations:
             found += await self._organization(organization)
         projects = joined(found)
@@ -220,7 +225,7 @@ class GitHubConnector:
         name = f"issues {project.key}".lower()
         listing = Listing(since, name, self.answers.known.get(name))
         while listing.url:
-            await self._transport.wait_for_pace()
+            await self._transport.keep_pace()
             try:
                 with answer_in_memory():
                     answer = await self._transport.tagged_page(listing.url, url_vars, listing.tag)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from connectors.answers import KnownAnswer
 from connectors.base import Account, Project
 from connectors.github.errors import leaves_out
-from connectors.github.payloads import account_of, project_of, projects_of
+from connectors.github.payloads import PAGE_SIZE, account_of, project_of, projects_of
 from connectors.github.transport import NotModified
 
 if TYPE_CHECKING:
@@ -85,14 +85,20 @@ class KnownAnswers:
         if known is not None and known.value["form"] != _FORM:
             known = None
         try:
-            await self._transport.wait_for_pace()
+            await self._transport.keep_pace()
             read = await ask(url, url_vars, None if known is None else known.tag)
         except NotModified:
             assert known is not None
             return dict(known.value["found"])
         found = kept(read)
-        self._new[name] = KnownAnswer(name, url, read.tag or "", {"form": _FORM, "found": found})
+        tag = "" if _may_continue(read) else read.tag or ""
+        self._new[name] = KnownAnswer(name, url, tag, {"form": _FORM, "found": found})
         return found
+
+
+def _may_continue(read: Read) -> bool:
+    """Whether it is the last page of a list and full: it stays the same when another one comes after it."""
+    return isinstance(read.data, list) and read.next_page is None and len(read.data) >= PAGE_SIZE
 
 
 def _project(found: Mapping[str, Any]) -> Project:

@@ -84,10 +84,11 @@ class Listing:
         """By what the page that was read is known from now on, before `read` is told of it.
 
         `tag`: None where it is not whole, or cannot be the only one: what is known of a listing before it is
-        then forgotten, with the first page that is stored.
+        then forgotten, with the first page that is stored. So it is of one with as many `issues` as fit: it
+        stays the same when the next change is on another page.
         """
         was_known, self._is_known = self._is_known, False
-        if tag and self.url is not None and self.url == self._first:
+        if tag and issues < PAGE_SIZE and self.url is not None and self.url == self._first:
             begins = parse_qs(urlsplit(self.url).query).get("since", [None])[0]
             return KnownAnswer(self._name, self.url, tag, {"since": begins, "issues": issues})
         return KnownAnswer(self._name, "", "") if was_known else None

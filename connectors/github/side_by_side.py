@@ -19,10 +19,12 @@ AT_ONCE = 8
 BURST, PER_SECOND = 450, 7.0  # at most 870 in any minute
 
 
-async def side_by_side(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:
-    """What `call` gives for each value, in their order, `AT_ONCE` at the same time. The first error ends the
+async def side_by_side(
+    call: Callable[[T], Awaitable[R]], values: Iterable[T], at_once: int = AT_ONCE
+) -> list[R]:
+    """What `call` gives for each value, in their order, `at_once` at the same time. The first error ends the
     other calls and is raised."""
-    places = asyncio.Semaphore(AT_ONCE)
+    places = asyncio.Semaphore(at_once)
 
     async def one(value: T) -> R:
         async with places:

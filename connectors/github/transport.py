@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from connectors.base import Wait
     from connectors.clock import Clock
     from connectors.network import Network
     from connectors.timeouts import Timeouts
@@ -75,8 +76,8 @@ class GitHubTransport(GitHubAPI):
     gidgethub's own httpx adapter is not used: it uses another package where that is installed.
     `calls` counts the requests sent, `uncounted` those of them that GitHub does not count: a request that
     names the tag of an answer which is still the same. `headers` are those of the latest response, whatever
-    its status, looked up in any case; `response_meta` is what they say. No request is sent before
-    `paused_until` (UTC), by `clock`.
+    its status, looked up in any case; `response_meta` is what they say, or those that began a pause. No
+    request is sent before `paused_until` (UTC), by `clock`. `wait`: as of `Connector.keep_pace`.
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
@@ -86,6 +87,7 @@ class GitHubTransport(GitHubAPI):
         self.response_meta = ResponseMeta()
         self.paused_until: datetime | None = None
         self.clock = clock
+        self.wait: Wait | None = None
         self._pace = Pace()
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
@@ -103,10 +105,11 @@ class GitHubTransport(GitHubAPI):
         """Never called: a connector does not sleep, its caller decides when to wait."""
         raise RuntimeError(f"a connector does not sleep ({seconds} s)")
 
-    async def wait_for_pace(self) -> None:
-        """Before each request that others go beside."""
-        if self.response_meta.budget is not None:  # GHES has no limits unless they are turned on
-            await asyncio.sleep(self._pace.take(time.monotonic()))
+    async def keep_pace(self) -> None:
+        """Before each request that others go beside: have the caller wait as long as the limit asks for."""
+        limited = self.response_meta.budget is not None  # GHES has no limits unless they are turned on
+        if limited and self.wait is not None and (seconds := self._pace.take(time.monotonic())):
+            await self.wait(seconds)
 
     async def page(self, url: str, url_vars: Mapping[str, str]) -> tuple[list[Any], str | None]:
         """One page of a list, and the next page's address as GitHub gave it; None at the end."""
@@ -218,10 +221,13 @@ class GitHubTransport(GitHubAPI):
 
     def _record_headers(self, response: httpx.Response) -> None:
         now = self.clock()
-        self.headers, self.response_meta = response.headers, response_meta(response.headers, now)
+        meta = response_meta(response.headers, now)
         if response.status_code == 401:  # the limit is then the one for anonymous requests, not our token's
-            self.response_meta = replace(self.response_meta, budget=None)
-        self.paused_until = budget_spent_until(self.response_meta, now)
+            meta = replace(meta, budget=None)
+        self.headers, until = response.headers, budget_spent_until(meta, now)
+        # Nothing is sent during a pause, so this was sent before it began and does not end it.
+        if self.paused_until is None or now >= self.paused_until or (until or now) > self.paused_until:
+            self.response_meta, self.paused_until = meta, until
 
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):

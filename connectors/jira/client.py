@@ -53,6 +53,7 @@ from connectors.webhooks import member
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from connectors.base import Wait
     from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
@@ -124,6 +125,9 @@ class JiraConnector:
 
     def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
         """Nothing: Jira has several limits for different calls, and answers 429 when one is used up."""
+
+    def keep_pace(self, wait: Wait) -> None:
+        """A site has no limit that as many requests at once as here could pass."""
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -2,7 +2,8 @@
 
 An answer is stored in the transaction that stores what it shows, and never before: a crash must not hide a
 change. A full run forgets all of a source first, which heals what a proxy answers wrongly, and so those of
-projects that left it go. A change of the source makes them unusable: another login is answered otherwise.
+projects that left it go. It removes epics at its end, and where it does not come to that, it forgets them
+once more. A change of the source makes them unusable: another login is answered otherwise.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def left_of_burst(claimed: Sequence[DeliveryRow], *, follows: bool) -> timedelta
     for `BURST_WINDOW`. Nothing for one that came alone. `follows`: others were processed just before."""
     if not follows and len(claimed) == 1:
         return timedelta()
-    return max(claimed[0].received_at + BURST_WINDOW - claimed_at(claimed), timedelta())
+    left = claimed[0].received_at + BURST_WINDOW - claimed_at(claimed)
+    return min(max(left, timedelta()), BURST_WINDOW)  # the clock may have been put back
 
 
 def claimed_at(claimed: Sequence[DeliveryRow]) -> datetime:
