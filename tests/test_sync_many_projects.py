@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.runtime import Runtime
 from app.sync.projects import MOST_REFUSED
@@ -24,7 +24,7 @@ from connectors.sandbox.jira.jql import parse
 from connectors.sandbox.jira.records import Issue
 from connectors.sandbox.jira.site import JiraSite
 from mappings.sources.projects import SETTLED_AFTER
-from mappings.tables import SourceProjectRow
+from mappings.tables import SourceProjectRow, SourceRow
 from tests.support.clock import Clock, later
 from tests.support.runs import counts
 from tests.support.tracker_requests import Pause, listings, searches
@@ -136,6 +136,31 @@ async def test_an_epic_of_a_project_that_no_list_has_is_not_lost(world: World, c
     world.site.edit("NEW-1", summary="Changed")
     run = await world.sync("jira")
     assert (run["state"], (await world.epic("jira", "NEW-1"))["title"]) == ("succeeded", "Changed")
+
+
+@pytest.mark.database
+async def test_a_list_of_another_login_is_not_remembered(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """The login was changed by a person while the list came: the new one may see other projects."""
+    _projects(world, 2)
+    await world.connect_jira(notices=OFF)
+    held = Pause()
+    world.jira.faults.add("GET */project/search", held)
+    syncing = asyncio.create_task(world.sync("jira"))
+    await held.reached.wait()
+    clock.advance(seconds=-1)  # the change is dated before the list was asked for
+    async with runtime.sessions.begin() as session:
+        await session.execute(update(SourceRow).values(version=SourceRow.version + 1, updated_at=clock.now))
+    clock.advance(seconds=1)
+    held.go_on.set()
+    assert (await syncing)["state"] == "succeeded"
+    world.site.add_project("NEW", "New")
+    world.site.create("NEW", "Of the new one")
+    assert (await world.sync("jira"))["created"] == 1
+
+
+# --- what is settled --------------------------------------------------------------------------------
 
 
 # --- trouble ----------------------------------------------------------------------------------------
