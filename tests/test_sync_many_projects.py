@@ -163,6 +163,31 @@ async def test_a_list_of_another_login_is_not_remembered(
 # --- what is settled --------------------------------------------------------------------------------
 
 
+@pytest.mark.database
+@pytest.mark.parametrize("public", [(), ("P0",)])
+async def test_what_everybody_may_read_does_not_show_that_the_login_is_valid(
+    world: World, clock: Clock, public: tuple[str, ...]
+) -> None:
+    """It expired during the run: Jira shows the tickets of public projects, and no others."""
+    keys = _projects(world, 3)
+    world.site.edit("P0-1", summary="The newest")
+    for key in public:
+        world.site.publish(key)
+    await world.connect_jira(notices=OFF, scope={"projects": keys})
+    await world.sync("jira")
+    clock.advance(minutes=15)
+
+    def seen_without_login(body: Any) -> Any:
+        shown = [issue for issue in body["issues"] if issue["key"].partition("-")[0] in public]
+        return body | {"issues": shown}
+
+    world.jira.faults.add("POST */search/jql", rewrite(seen_without_login))
+    no_login = answer(401, {"errorMessages": ["Client must be authenticated."]})
+    world.jira.faults.add("GET */myself", no_login, skip=1)
+    run = await world.sync("jira")
+    assert (run["state"], run["error"]["code"]) == ("failed", "unauthorized")
+
+
 # --- trouble ----------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ class JiraChanges:
     async def of_project(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = search.jql_of(project.key, await self._reading.type_ids(), self._scope.jql, since)
         cursor: datetime | None = None
-        async with aclosing(self._pages(jql)) as pages:
+        async with aclosing(self._pages(jql, lambda found: bool(found.tickets or found.unreadable))) as pages:
             async for found in pages:
                 moments = [moment for _, moment in found.moments]
                 cursor = max([*moments, *([cursor] if cursor else [])], default=None)
@@ -66,7 +66,12 @@ class JiraChanges:
     async def changed_since(self, group: Sequence[Start]) -> AsyncGenerator[SharedPage, None]:
         jql = search.shared_jql(group, await self._reading.type_ids(), self._scope.jql)
         keys = {start.project.key for start in group}
-        async with aclosing(self._pages(jql)) as pages:
+        showing = search.projects_that_show_login(group)
+
+        def shows_login(found: Found) -> bool:
+            return any(ticket.epic.project in showing for ticket in found.tickets)
+
+        async with aclosing(self._pages(jql, shows_login)) as pages:
             async for found in pages:
                 projects = {ticket.epic.key: ticket.epic.project for ticket in found.tickets}
                 cursors: dict[str, datetime] = {}
@@ -86,7 +91,8 @@ class JiraChanges:
 
     # --- pages ----------------------------------------------------------------------------------
 
-    async def _pages(self, jql: str) -> AsyncGenerator[Found, None]:
+    async def _pages(self, jql: str, shows_login: Callable[[Found], bool]) -> AsyncGenerator[Found, None]:
+        """The login is asked for anew where the last page does not show that it is valid."""
         await self._fields.find()
         used: set[str] = set()
         # The connector fetches the next page while the caller stores this one. An error of the next page
@@ -97,7 +103,7 @@ class JiraChanges:
                 found = await next_page
                 token = search.next_token(found.token, used)
                 if token is None:
-                    await self._reading.check_login_if_empty(found.tickets or found.unreadable)
+                    await self._reading.check_login_if_empty(shows_login(found))
                 next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 yield found
         finally:

@@ -47,10 +47,10 @@ def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str 
     """The search for the epics of several projects, each from its own start on.
 
     A settled project is searched from behind the second of its newest change: nothing else is left of that
-    second to be shown. The newest project of all is searched with the overlap nevertheless, so that the
-    answer has a ticket, and thereby tells that the login is valid.
+    second to be shown. The newest of those that are not public is searched with the overlap nevertheless, so
+    that the answer has a ticket of `projects_that_show_login`.
     """
-    newest = max(starts, key=lambda start: start.since)
+    newest = max(starts, key=lambda start: (start.project.public is False, start.since))
     projects: dict[int, list[str]] = {}
     for start in starts:
         settled = start.is_settled and start is not newest
@@ -58,6 +58,14 @@ def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str 
         projects.setdefault(_milliseconds(moment), []).append(f'"{start.project.key}"')
     each = (f"(project in ({', '.join(keys)}) AND updated >= {since})" for since, keys in projects.items())
     return " AND ".join([f"({' OR '.join(each)})", *_of_epics(type_ids, condition)]) + _OLDEST_FIRST
+
+
+def projects_that_show_login(starts: Sequence[Start]) -> set[str]:
+    """The keys of those whose tickets tell that the login is valid. Without one, Jira shows what is public,
+    as if nothing else had changed; where all is public, that is all."""
+    return {start.project.key for start in starts if start.project.public is False} or {
+        start.project.key for start in starts
+    }
 
 
 def groups_of(starts: Sequence[Start]) -> list[list[Start]]:
