@@ -164,6 +164,40 @@ async def test_a_list_of_another_login_is_not_remembered(
 
 
 @pytest.mark.database
+async def test_a_clock_of_ours_that_is_ahead_settles_no_project(world: World, clock: Clock) -> None:
+    """By it each change would be hours old at once, and one that the index shows late would be left out."""
+    world.site.now = lambda: clock() - timedelta(hours=3)
+    for key, age in (("A", timedelta(minutes=2)), ("B", timedelta(minutes=1))):
+        world.site.add_project(key, key)
+        world.site.create(key, "Shown at once", created=world.site.clock() - age)
+    await world.connect_jira(notices=OFF)
+    await world.sync("jira")
+    late = world.site.clock() - timedelta(minutes=2, seconds=20)
+    world.site.create("A", "Shown late", created=late)
+    assert (await world.sync("jira"))["created"] == 1
+
+
+@pytest.mark.database
+async def test_a_ticket_that_could_not_be_read_is_asked_for_again(world: World, clock: Clock) -> None:
+    """Though its project is still: the row was wrong, and not the ticket."""
+    _projects(world, 3)
+    await world.connect_jira(notices=OFF)
+
+    def broken(body: Any) -> Any:
+        for issue in body["issues"]:
+            if issue["key"] == "P1-1":
+                issue["fields"]["status"] = "no status"
+        return body
+
+    world.jira.faults.add("POST */search/jql", rewrite(broken), times=3)
+    run = await world.sync("jira")
+    assert (run["state"], run["created"]) == ("partial", 2)
+    clock.advance(minutes=15)
+    run = await world.sync("jira")
+    assert (run["state"], run["created"]) == ("succeeded", 1)
+
+
+@pytest.mark.database
 @pytest.mark.parametrize("public", [(), ("P0",)])
 async def test_what_everybody_may_read_does_not_show_that_the_login_is_valid(
     world: World, clock: Clock, public: tuple[str, ...]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from app.sync.hiccups import wait_for_next
@@ -290,6 +291,9 @@ class Projects:
         keys = [project.key for project in projects]
         async with self.progress.storing, self.progress.transaction() as session:
             now = await self.runtime.now(session)
+            # The tracker dates tickets by its own clock, which may be behind ours.
+            behind = min(self.connector.response_meta.clock_ahead or 0, 0)
+            begun_at += timedelta(seconds=behind)
             await record_projects_read(session, self.source.id, keys, now, begun_at)
             await mark_projects_done(session, self.run.id, keys)
             await renew_lease(session, self.run, self.runtime.worker, now, ahead=True)
