@@ -6,6 +6,7 @@ import asyncio
 import copy
 import re
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import select, update
 from app.runtime import Runtime
 from app.sync.projects import MOST_REFUSED
 from app.sync.side_by_side import side_by_side, to_its_end
-from connectors.base import Project, Start
+from connectors.base import Epic, Project, Start
 from connectors.jira import search
 from connectors.sandbox.faults import answer, rewrite
 from connectors.sandbox.jira.jql import parse
@@ -44,11 +45,13 @@ def _projects(world: World, number: int) -> list[str]:
     return keys
 
 
-async def _connected(world: World, clock: Clock, number: int) -> list[str]:
-    """The keys of so many projects, which are named in the scope and read."""
+async def _connected(
+    world: World, clock: Clock, number: int, scope: dict[str, Any] | None = None
+) -> list[str]:
+    """The keys of so many projects, which are named in the scope, if it is not given, and read."""
     keys = _projects(world, number)
     clock.advance(minutes=1)
-    await world.connect_jira(notices=OFF, scope={"projects": keys})
+    await world.connect_jira(notices=OFF, scope={"projects": keys} if scope is None else scope)
     clock.advance(minutes=1)
     run = await world.sync("jira")
     assert (run["state"], run["created"]) == ("succeeded", number)
@@ -88,6 +91,22 @@ async def test_a_quiet_sync_of_many_projects_costs_five_requests(world: World, c
     world.jira.log.clear()
     quiet = await world.sync("jira")
     assert (counts(quiet)[1:], world.jira.log.count() <= QUIET) == ((0, 0, 0, 0), True)
+
+
+@pytest.mark.database
+async def test_projects_without_epics_share_the_search_too(world: World, clock: Clock) -> None:
+    """As most projects of most sites are."""
+    for index in range(30):
+        world.site.add_project(f"E{index}", "No epics")
+    await _connected(world, clock, 3, scope={})
+    run = await world.sync("jira")
+    assert (run["state"], world.jira.log.count() <= QUIET) == ("succeeded", True)
+    clock.advance(minutes=15)
+    world.site.create("E7", "The first", created=world.site.clock() - timedelta(days=900))
+    run = await world.sync("jira")
+    assert (run["state"], run["created"], len(searches(world.jira))) == ("succeeded", 1, 2)
+    clock.advance(minutes=15)
+    assert counts(await world.sync("jira")) == (1, 0, 0, 0, 0)
 
 
 @pytest.mark.database
@@ -347,6 +366,22 @@ async def test_a_first_sync_reads_several_projects_side_by_side(world: World, ki
     assert (run["state"], run["created"]) == ("succeeded", 6)
     asked = searches(tracker) if kind == "jira" else listings(tracker)
     assert run["requests"] == tracker.log.count() > len(asked) >= 6
+
+
+@pytest.mark.database
+async def test_what_all_searches_need_is_asked_for_once(world: World, runtime: Runtime) -> None:
+    keys = _projects(world, 4)
+    await world.connect_jira(notices=OFF, epics={"points_field": "Story point estimate"})
+    async with runtime.sessions() as session:
+        (source,) = await session.scalars(select(SourceRow))
+    async with aclosing(await runtime.connect(source)) as connector:
+
+        async def read(key: str) -> list[Epic]:
+            return [epic async for page in connector.changed_since(Project(key), None) for epic in page.epics]
+
+        found = await asyncio.gather(*(read(key) for key in keys))
+    assert [epic.key for epics in found for epic in epics] == [f"{key}-1" for key in keys]
+    assert [world.jira.log.count(f"GET */{asked}") for asked in ("issuetype", "field")] == [1, 1]
 
 
 @pytest.mark.database

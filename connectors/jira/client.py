@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ class JiraConnector:
         self._epics = epics
         self._fields = NamedFields(self._transport, epics)
         self._types: list[str] | None = None
+        self._asking_types = asyncio.Lock()  # several projects are read side by side
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
         self._changes = JiraChanges(
@@ -344,11 +346,12 @@ class JiraConnector:
         return found
 
     async def _type_ids(self) -> list[str]:
-        if self._types is None:
-            types = await self._transport.call("GET", "issuetype")
-            await self._check_login_if_empty(types)
-            self._types = payloads.epic_type_ids(types, self._epics.issue_types)
-        return self._types
+        async with self._asking_types:
+            if self._types is None:
+                types = await self._transport.call("GET", "issuetype")
+                await self._check_login_if_empty(types)
+                self._types = payloads.epic_type_ids(types, self._epics.issue_types)
+            return self._types
 
     async def _check_login_if_empty(self, found: Any) -> None:
         """Jira gives an empty answer if the login is not valid, so check the login if nothing was `found`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,6 +62,7 @@ class NamedFields:
             member: (name,) for member, name in self.configured.items() if _ID.fullmatch(name) is not None
         }
         self._listed: Any = None
+        self._asking = asyncio.Lock()  # several projects are read side by side
         self.planned = self._of_plan()
 
     async def find(self) -> None:
@@ -72,9 +74,10 @@ class NamedFields:
             self.planned = self._of_plan()
 
     async def _list(self) -> Any:
-        if self._listed is None:
-            self._listed = await self._transport.call("GET", "field")
-        return self._listed
+        async with self._asking:
+            if self._listed is None:
+                self._listed = await self._transport.call("GET", "field")
+            return self._listed
 
     @property
     def asked(self) -> list[str]:
