@@ -97,7 +97,8 @@ class Projects:
             self.progress.resumed = self.progress.resumed or (self.is_full and begun)
             if cursor.is_done:
                 continue
-            if self.is_full or self.many is None or cursor.since is None:
+            is_new = cursor.since is None and not cursor.is_empty
+            if self.is_full or self.many is None or is_new:
                 alone.append(project)
             else:
                 starts.append(Start(project, cursor.since, cursor.is_settled))
@@ -257,13 +258,8 @@ class Projects:
         self, projects: Sequence[Project], cursors: Mapping[str, StartingCursor]
     ) -> datetime:
         assert self.many is not None
-        sinces: dict[str, datetime] = {}
-        group: list[Start] = []
-        for project in projects:
-            cursor = cursors[project.key]
-            assert cursor.since is not None  # as `_parts` has it, and cursors only go forward
-            sinces[project.key] = cursor.since
-            group.append(Start(project, cursor.since, cursor.is_settled))
+        sinces = {project.key: cursors[project.key].since for project in projects}
+        group = [Start(project, sinces[project.key], cursors[project.key].is_settled) for project in projects]
 
         async def store(page: SharedPage, requested_at: datetime) -> datetime:
             return await self._store_shared(page, sinces, requested_at)
@@ -271,7 +267,7 @@ class Projects:
         return await self._store_pages(self.many.changed_since(group), store)
 
     async def _store_shared(
-        self, page: SharedPage, sinces: Mapping[str, datetime], requested_at: datetime
+        self, page: SharedPage, sinces: Mapping[str, datetime | None], requested_at: datetime
     ) -> datetime:
         self._check_shown([*page.cursors, *(epic.project for epic in page.epics)])
         cursors = {key: cursor for key, cursor in page.cursors.items() if key in sinces}
@@ -282,7 +278,7 @@ class Projects:
             cursors=cursors,
             requested_at=requested_at,
         )
-        ahead = any(cursor > sinces[key] for key, cursor in cursors.items())
+        ahead = any((since := sinces[key]) is None or cursor > since for key, cursor in cursors.items())
         return await self.progress.store(batch, ahead=ahead)
 
     # --- what is recorded ---------------------------------------------------------------------

@@ -50,13 +50,12 @@ def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str 
     second to be shown. The newest of those that are not public is searched with the overlap nevertheless, so
     that the answer has a ticket of `projects_that_show_login`.
     """
-    newest = max(starts, key=lambda start: (start.project.public is False, start.since))
-    projects: dict[int, list[str]] = {}
+    newest = max(starts, key=lambda start: (start.project.public is False, start.since or _EPOCH))
+    projects: dict[str, list[str]] = {}
     for start in starts:
         settled = start.is_settled and start is not newest
-        moment = _next_second(start.since) if settled else _overlapping(start.since)
-        projects.setdefault(_milliseconds(moment), []).append(f'"{start.project.key}"')
-    each = (f"(project in ({', '.join(keys)}) AND updated >= {since})" for since, keys in projects.items())
+        projects.setdefault(_changed_since(start.since, settled), []).append(f'"{start.project.key}"')
+    each = (f"(project in ({', '.join(keys)}){changed})" for changed, keys in projects.items())
     return " AND ".join([f"({' OR '.join(each)})", *_of_epics(type_ids, condition)]) + _OLDEST_FIRST
 
 
@@ -88,6 +87,12 @@ _OLDEST_FIRST = " ORDER BY updated ASC, key ASC"
 
 def _of_epics(type_ids: Sequence[str], condition: str | None) -> list[str]:
     return [f"issuetype in ({', '.join(type_ids)})", *([f"({condition})"] if condition else [])]
+
+
+def _changed_since(since: datetime | None, settled: bool) -> str:
+    if since is None:
+        return ""
+    return f" AND updated >= {_milliseconds(_next_second(since) if settled else _overlapping(since))}"
 
 
 def _overlapping(since: datetime) -> datetime:

@@ -335,10 +335,12 @@ async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class StartingCursor:
     """Where a run starts to read a project, None at its beginning. `is_settled` as of
-    `connectors.base.Start`. `is_done`: the run has read it already."""
+    `connectors.base.Start`. `is_empty`: it was read to its end and has no ticket, or is to be read anew.
+    `is_done`: the run has read it already."""
 
     since: datetime | None
     is_settled: bool = False
+    is_empty: bool = False
     is_done: bool = False
 
 
@@ -359,14 +361,16 @@ async def starting_cursors(
         or_(UnreadableTicketRow.project == SourceProjectRow.key, UnreadableTicketRow.project == ""),
     )
     settled_at = case((unreadable, None), else_=SourceProjectRow.settled_cursor)
-    query = select(SourceProjectRow.key, SourceProjectRow.cursor, settled_at).where(
-        SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys)
+    row = SourceProjectRow
+    query = select(row.key, row.cursor, settled_at, row.fully_synced).where(
+        row.source_id == source_id, row.key.in_(keys)
     )
     found = dict.fromkeys(keys, StartingCursor(None))
-    for key, cursor, settled in await session.execute(query):
+    for key, cursor, settled, was_complete in await session.execute(query):
         since = cursor if not whole else None
         is_done = False
         if key in begun:
             since, is_done = begun[key].cursor, begun[key].done
-        found[key] = StartingCursor(since, since is not None and since == settled, is_done)
+        is_settled = since is not None and since == settled
+        found[key] = StartingCursor(since, is_settled, since is None and was_complete, is_done)
     return found
