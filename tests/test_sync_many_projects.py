@@ -27,6 +27,7 @@ from connectors.sandbox.jira.site import JiraSite
 from mappings.sources.projects import SETTLED_AFTER
 from mappings.tables import SourceProjectRow, SourceRow
 from tests.support.clock import Clock, later
+from tests.support.queries import all_of
 from tests.support.runs import counts
 from tests.support.tracker_requests import Pause, listings, searches
 from tests.support.world import OFF, World
@@ -148,6 +149,19 @@ async def test_a_project_that_becomes_public_is_noticed_by_each_sync(
 
 
 @pytest.mark.database
+@pytest.mark.parametrize("number", [3, 60])
+async def test_a_renamed_project_that_becomes_public_is_noticed_too(
+    world: World, runtime: Runtime, clock: Clock, number: int
+) -> None:
+    """Though the list that is remembered has its former key."""
+    await _connected(world, clock, number)
+    world.site.rename_project("P1", "NEW")
+    world.site.publish("NEW")
+    await world.sync("jira")
+    assert await all_of(runtime, "SELECT key FROM source_projects WHERE public") == [("P1",)]
+
+
+@pytest.mark.database
 async def test_an_epic_of_a_project_that_no_list_has_is_not_lost(world: World, clock: Clock) -> None:
     """The tracker shows it under another key: the project was renamed within the hour."""
     await _connected(world, clock, 3)
@@ -177,6 +191,29 @@ async def test_a_list_of_another_login_is_not_remembered(
     world.site.add_project("NEW", "New")
     world.site.create("NEW", "Of the new one")
     assert (await world.sync("jira"))["created"] == 1
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_new_project_under_the_key_of_a_renamed_one_is_another(
+    world: World, runtime: Runtime, clock: Clock, is_named: bool
+) -> None:
+    """Though both happen within the hour. By the key the scope means the one that it knows."""
+    await _connected(world, clock, 3, scope=None if is_named else {})
+    world.site.rename_project("P1", "OLD")
+    world.site.add_project("P1", "Another project")
+    world.site.create("P1", "Of the new project")
+    for _ in range(2):
+        assert (await world.sync("jira"))["state"] == "succeeded"
+        clock.advance(hours=1)
+    epics = await all_of(runtime, "SELECT key, project, title FROM epics ORDER BY key")
+    new = () if is_named else (("P1-1", "P1", "Of the new project"),)
+    assert epics == [
+        ("OLD-1", "OLD", "Epic of P1"),
+        ("P0-1", "P0", "Epic of P0"),
+        *new,
+        ("P2-1", "P2", "Epic of P2"),
+    ]
 
 
 # --- what is settled --------------------------------------------------------------------------------

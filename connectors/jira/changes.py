@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import BadPayload, EpicRef, Page, SharedPage, Unreadable
+from connectors.base import BadPayload, EpicRef, Page, Rejected, SharedPage, Unreadable
 from connectors.http_body import TooLarge
 from connectors.jira import payloads, search
 from connectors.jira.paging import Found
@@ -51,6 +51,7 @@ class JiraChanges:
         cursor: datetime | None = None
         async with aclosing(self._pages(jql, lambda found: bool(found.tickets or found.unreadable))) as pages:
             async for found in pages:
+                _check_ids(found, [project])
                 moments = [moment for _, moment in found.moments]
                 cursor = max([*moments, *([cursor] if cursor else [])], default=None)
                 yield Page(_epics(found), unreadable=tuple(found.unreadable), cursor=cursor)
@@ -73,6 +74,7 @@ class JiraChanges:
 
         async with aclosing(self._pages(jql, shows_login)) as pages:
             async for found in pages:
+                _check_ids(found, [start.project for start in group])
                 projects = {ticket.epic.key: ticket.epic.project for ticket in found.tickets}
                 cursors: dict[str, datetime] = {}
                 for key, moment in found.moments:
@@ -136,6 +138,16 @@ class JiraChanges:
             moments.extend([(key, moment)] if moment else [])
         found = await self._reading.fetched(refs)
         return Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
+
+
+def _check_ids(found: Found, projects: Sequence[Project]) -> None:
+    """Raises `Rejected` where another project has the key of one of `projects` now: Jira searches by key."""
+    ids = {project.key: project.remote_id for project in projects}
+    for ticket in found.tickets:
+        known = ids.get(ticket.epic.project)
+        if None not in (known, ticket.project_id) and known != ticket.project_id:
+            key = ticket.epic.project
+            raise Rejected(f"The key '{key}' is another project's by now.", "Nothing; it is listed anew.")
 
 
 def _epics(found: Found) -> tuple[Epic, ...]:

@@ -174,7 +174,9 @@ _FOLLOW = (
         " WHERE source_id = :source AND key = '#' || renamed.old"
     ),
     text(
-        "UPDATE epics SET project = touched.new FROM"
+        # Without their hashes, so that each is stored as it is read: one may be of a new project that has the
+        # former key by now.
+        "UPDATE epics SET project = touched.new, content_hash = '' FROM"
         " (SELECT id, renamed.new FROM epics"
         "   JOIN unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS renamed(old, new)"
         "   ON renamed.old = epics.project"
