@@ -269,7 +269,8 @@ class ManyProjects(Protocol):
         """Every epic of these projects that was updated at or after its project's `since`, if it has one, the
         oldest change first, as `Connector.changed_since` of one project.
 
-        Raises `Rejected` where the tracker refuses one of the projects: it then refuses the whole search.
+        Raises `Rejected` where the tracker refuses one of the projects: it then refuses the whole search; or
+        where another project has the key of one of them now.
         """
         ...
 
