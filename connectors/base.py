@@ -203,9 +203,9 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """From where on a project is read: `since`, the newest change that is known of it; None where it had no
-    ticket so far. `is_settled`: the project was read to its end so long after that moment that no search
-    shows an older change any more."""
+    """From where on a project is read: `since`, the newest change that is known of it, None where it had no
+    ticket. `is_settled`: the project was read to its end so long after that moment that no search shows an
+    older change any more."""
 
     project: Project
     since: datetime | None
@@ -268,10 +268,11 @@ class ManyProjects(Protocol):
         ...
 
     def changed_since(self, group: Sequence[Start]) -> AsyncGenerator[SharedPage, None]:
-        """Every epic of these projects that was updated at or after its project's `since`, or every one where
-        that is None, the oldest change first, as `Connector.changed_since` of one project.
+        """Every epic of these projects that was updated at or after its project's `since`, if it has one, the
+        oldest change first, as `Connector.changed_since` of one project.
 
-        Raises `Rejected` where the tracker refuses one of the projects: it then refuses the whole search.
+        Raises `Rejected` where the tracker refuses one of the projects: it then refuses the whole search; or
+        where another project has the key of one of them now.
         """
         ...
 

@@ -99,8 +99,11 @@ async def test_a_project_new_to_the_scope_starts_from_nothing(world: World, cloc
     await world.drain()
     assert sorted(await world.keys()) == ["CORE-1", "SHOP-1"]
     clock.advance(hours=1)
-    # The newest ticket alone, which shows that the login is valid: CORE is settled.
+    # Of the newest project what lies within the overlap; the other has been still for so long that a search
+    # from its newest change on shows all that is new.
     assert counts(await world.sync("jira")) == (1, 0, 0, 0, 0)
+    world.site.edit("CORE-1", summary="Not quiet any more")
+    assert counts(await world.sync("jira")) == (2, 0, 1, 0, 0)
 
 
 async def test_a_project_that_appears_by_itself_starts_from_nothing(world: World, clock: Clock) -> None:

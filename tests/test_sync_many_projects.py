@@ -6,26 +6,28 @@ import asyncio
 import copy
 import re
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.runtime import Runtime
 from app.sync.projects import MOST_REFUSED
 from app.sync.side_by_side import side_by_side, to_its_end
-from connectors.base import Project, Start
+from connectors.base import Epic, Project, Start
 from connectors.jira import search
 from connectors.sandbox.faults import answer, rewrite
 from connectors.sandbox.jira.jql import parse
 from connectors.sandbox.jira.records import Issue
 from connectors.sandbox.jira.site import JiraSite
 from mappings.sources.projects import SETTLED_AFTER
-from mappings.tables import SourceProjectRow
+from mappings.tables import SourceProjectRow, SourceRow
 from tests.support.clock import Clock, later
+from tests.support.queries import all_of
 from tests.support.runs import counts
 from tests.support.tracker_requests import Pause, listings, searches
 from tests.support.world import OFF, World
@@ -44,11 +46,13 @@ def _projects(world: World, number: int) -> list[str]:
     return keys
 
 
-async def _connected(world: World, clock: Clock, number: int) -> list[str]:
-    """The keys of so many projects, which are named in the scope and read."""
+async def _connected(
+    world: World, clock: Clock, number: int, scope: dict[str, Any] | None = None
+) -> list[str]:
+    """The keys of so many projects, which are named in the scope, if it is not given, and read."""
     keys = _projects(world, number)
     clock.advance(minutes=1)
-    await world.connect_jira(notices=OFF, scope={"projects": keys})
+    await world.connect_jira(notices=OFF, scope={"projects": keys} if scope is None else scope)
     clock.advance(minutes=1)
     run = await world.sync("jira")
     assert (run["state"], run["created"]) == ("succeeded", number)
@@ -208,6 +212,19 @@ async def test_a_project_that_becomes_public_is_noticed_by_each_sync(
 
 
 @pytest.mark.database
+@pytest.mark.parametrize("number", [3, 60])
+async def test_a_renamed_project_that_becomes_public_is_noticed_too(
+    world: World, runtime: Runtime, clock: Clock, number: int
+) -> None:
+    """Though the list that is remembered has its former key."""
+    await _connected(world, clock, number)
+    world.site.rename_project("P1", "NEW")
+    world.site.publish("NEW")
+    await world.sync("jira")
+    assert await all_of(runtime, "SELECT key FROM source_projects WHERE public") == [("P1",)]
+
+
+@pytest.mark.database
 async def test_an_epic_of_a_project_that_no_list_has_is_not_lost(world: World, clock: Clock) -> None:
     """The tracker shows it under another key: the project was renamed within the hour."""
     await _connected(world, clock, 3)
@@ -215,6 +232,113 @@ async def test_an_epic_of_a_project_that_no_list_has_is_not_lost(world: World, c
     world.site.edit("NEW-1", summary="Changed")
     run = await world.sync("jira")
     assert (run["state"], (await world.epic("jira", "NEW-1"))["title"]) == ("succeeded", "Changed")
+
+
+@pytest.mark.database
+async def test_a_list_of_another_login_is_not_remembered(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """The login was changed by a person while the list came: the new one may see other projects."""
+    _projects(world, 2)
+    await world.connect_jira(notices=OFF)
+    held = Pause()
+    world.jira.faults.add("GET */project/search", held)
+    syncing = asyncio.create_task(world.sync("jira"))
+    await held.reached.wait()
+    clock.advance(seconds=-1)  # the change is dated before the list was asked for
+    async with runtime.sessions.begin() as session:
+        await session.execute(update(SourceRow).values(version=SourceRow.version + 1, updated_at=clock.now))
+    clock.advance(seconds=1)
+    held.go_on.set()
+    assert (await syncing)["state"] == "succeeded"
+    world.site.add_project("NEW", "New")
+    world.site.create("NEW", "Of the new one")
+    assert (await world.sync("jira"))["created"] == 1
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_new_project_under_the_key_of_a_renamed_one_is_another(
+    world: World, runtime: Runtime, clock: Clock, is_named: bool
+) -> None:
+    """Though both happen within the hour. By the key the scope means the one that it knows."""
+    await _connected(world, clock, 3, scope=None if is_named else {})
+    world.site.rename_project("P1", "OLD")
+    world.site.add_project("P1", "Another project")
+    world.site.create("P1", "Of the new project")
+    for _ in range(2):
+        assert (await world.sync("jira"))["state"] == "succeeded"
+        clock.advance(hours=1)
+    epics = await all_of(runtime, "SELECT key, project, title FROM epics ORDER BY key")
+    new = () if is_named else (("P1-1", "P1", "Of the new project"),)
+    assert epics == [
+        ("OLD-1", "OLD", "Epic of P1"),
+        ("P0-1", "P0", "Epic of P0"),
+        *new,
+        ("P2-1", "P2", "Epic of P2"),
+    ]
+
+
+# --- what is settled --------------------------------------------------------------------------------
+
+
+@pytest.mark.database
+async def test_a_clock_of_ours_that_is_ahead_settles_no_project(world: World, clock: Clock) -> None:
+    """By it each change would be hours old at once, and one that the index shows late would be left out."""
+    world.site.now = lambda: clock() - timedelta(hours=3)
+    for key, age in (("A", timedelta(minutes=2)), ("B", timedelta(minutes=1))):
+        world.site.add_project(key, key)
+        world.site.create(key, "Shown at once", created=world.site.clock() - age)
+    await world.connect_jira(notices=OFF)
+    await world.sync("jira")
+    late = world.site.clock() - timedelta(minutes=2, seconds=20)
+    world.site.create("A", "Shown late", created=late)
+    assert (await world.sync("jira"))["created"] == 1
+
+
+@pytest.mark.database
+async def test_a_ticket_that_could_not_be_read_is_asked_for_again(world: World, clock: Clock) -> None:
+    """Though its project is still: the row was wrong, and not the ticket."""
+    _projects(world, 3)
+    await world.connect_jira(notices=OFF)
+
+    def broken(body: Any) -> Any:
+        for issue in body["issues"]:
+            if issue["key"] == "P1-1":
+                issue["fields"]["status"] = "no status"
+        return body
+
+    world.jira.faults.add("POST */search/jql", rewrite(broken), times=3)
+    run = await world.sync("jira")
+    assert (run["state"], run["created"]) == ("partial", 2)
+    clock.advance(minutes=15)
+    run = await world.sync("jira")
+    assert (run["state"], run["created"]) == ("succeeded", 1)
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("public", [(), ("P0",)])
+async def test_what_everybody_may_read_does_not_show_that_the_login_is_valid(
+    world: World, clock: Clock, public: tuple[str, ...]
+) -> None:
+    """It expired during the run: Jira shows the tickets of public projects, and no others."""
+    keys = _projects(world, 3)
+    world.site.edit("P0-1", summary="The newest")
+    for key in public:
+        world.site.publish(key)
+    await world.connect_jira(notices=OFF, scope={"projects": keys})
+    await world.sync("jira")
+    clock.advance(minutes=15)
+
+    def seen_without_login(body: Any) -> Any:
+        shown = [issue for issue in body["issues"] if issue["key"].partition("-")[0] in public]
+        return body | {"issues": shown}
+
+    world.jira.faults.add("POST */search/jql", rewrite(seen_without_login))
+    no_login = answer(401, {"errorMessages": ["Client must be authenticated."]})
+    world.jira.faults.add("GET */myself", no_login, skip=1)
+    run = await world.sync("jira")
+    assert (run["state"], run["error"]["code"]) == ("failed", "unauthorized")
 
 
 # --- trouble ----------------------------------------------------------------------------------------
@@ -373,6 +497,22 @@ async def test_a_first_sync_reads_several_projects_side_by_side(world: World, ki
     assert (run["state"], run["created"]) == ("succeeded", 6)
     asked = searches(tracker) if kind == "jira" else listings(tracker)
     assert run["requests"] == tracker.log.count() > len(asked) >= 6
+
+
+@pytest.mark.database
+async def test_what_all_searches_need_is_asked_for_once(world: World, runtime: Runtime) -> None:
+    keys = _projects(world, 4)
+    await world.connect_jira(notices=OFF, epics={"points_field": "Story point estimate"})
+    async with runtime.sessions() as session:
+        (source,) = await session.scalars(select(SourceRow))
+    async with aclosing(await runtime.connect(source)) as connector:
+
+        async def read(key: str) -> list[Epic]:
+            return [epic async for page in connector.changed_since(Project(key), None) for epic in page.epics]
+
+        found = await asyncio.gather(*(read(key) for key in keys))
+    assert [epic.key for epics in found for epic in epics] == [f"{key}-1" for key in keys]
+    assert [world.jira.log.count(f"GET */{asked}") for asked in ("issuetype", "field")] == [1, 1]
 
 
 @pytest.mark.database

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from app.sync.hiccups import wait_for_next
@@ -97,8 +98,8 @@ class Projects:
             self.progress.resumed = self.progress.resumed or (self.is_full and begun)
             if cursor.is_done:
                 continue
-            is_begun = cursor.since is not None or cursor.is_empty
-            if self.is_full or self.many is None or not is_begun:
+            is_new = cursor.since is None and not cursor.is_empty
+            if self.is_full or self.many is None or is_new:
                 alone.append(project)
             else:
                 starts.append(Start(project, cursor.since, cursor.is_settled))
@@ -267,7 +268,7 @@ class Projects:
     ) -> datetime:
         assert self.many is not None
         sinces = {project.key: cursors[project.key].since for project in projects}
-        group = [Start(one, sinces[one.key], cursors[one.key].is_settled) for one in projects]
+        group = [Start(project, sinces[project.key], cursors[project.key].is_settled) for project in projects]
 
         async def store(page: SharedPage, requested_at: datetime) -> datetime:
             return await self._store_shared(page, sinces, requested_at)
@@ -295,6 +296,9 @@ class Projects:
         keys = [project.key for project in projects]
         async with self.progress.storing, self.progress.transaction() as session:
             now = await self.runtime.now(session)
+            # The tracker dates tickets by its own clock, which may be behind ours.
+            behind = min(self.connector.response_meta.clock_ahead or 0, 0)
+            begun_at += timedelta(seconds=behind)
             await record_projects_read(session, self.source.id, keys, now, begun_at)
             await mark_projects_done(session, self.run.id, keys)
             await renew_lease(session, self.run, self.runtime.worker, now, ahead=True)

@@ -159,7 +159,7 @@ class _Reader:
             now = await self.runtime.now(session)
             if self.connector.many_projects is not None:
                 # First: it writes the source's row, for which it may wait, and has locked no epic by then.
-                await note_listing(session, self.source.id, requested_at)
+                await note_listing(session, self.source, requested_at)
             await record_projects(session, self.source.id, projects, now)
             if unknown:
                 await note_unknown_names(session, self.source.id, unknown)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import BadPayload, EpicRef, Page, SharedPage, Unreadable
+from connectors.base import BadPayload, EpicRef, Page, Rejected, SharedPage, Unreadable
 from connectors.http_body import TooLarge
 from connectors.jira import payloads, search
 from connectors.jira.paging import Found
@@ -49,8 +49,9 @@ class JiraChanges:
     async def of_project(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = search.jql_of(project.key, await self._reading.type_ids(), self._scope.jql, since)
         cursor: datetime | None = None
-        async with aclosing(self._pages(jql)) as pages:
+        async with aclosing(self._pages(jql, lambda found: bool(found.tickets or found.unreadable))) as pages:
             async for found in pages:
+                _check_ids(found, [project])
                 moments = [moment for _, moment in found.moments]
                 cursor = max([*moments, *([cursor] if cursor else [])], default=None)
                 yield Page(_epics(found), unreadable=tuple(found.unreadable), cursor=cursor)
@@ -66,8 +67,14 @@ class JiraChanges:
     async def changed_since(self, group: Sequence[Start]) -> AsyncGenerator[SharedPage, None]:
         jql = search.shared_jql(group, await self._reading.type_ids(), self._scope.jql)
         keys = {start.project.key for start in group}
-        async with aclosing(self._pages(jql)) as pages:
+        showing = search.projects_that_show_login(group)
+
+        def shows_login(found: Found) -> bool:
+            return any(ticket.epic.project in showing for ticket in found.tickets)
+
+        async with aclosing(self._pages(jql, shows_login)) as pages:
             async for found in pages:
+                _check_ids(found, [start.project for start in group])
                 projects = {ticket.epic.key: ticket.epic.project for ticket in found.tickets}
                 cursors: dict[str, datetime] = {}
                 for key, moment in found.moments:
@@ -86,7 +93,8 @@ class JiraChanges:
 
     # --- pages ----------------------------------------------------------------------------------
 
-    async def _pages(self, jql: str) -> AsyncGenerator[Found, None]:
+    async def _pages(self, jql: str, shows_login: Callable[[Found], bool]) -> AsyncGenerator[Found, None]:
+        """The login is asked for anew where the last page does not show that it is valid."""
         await self._fields.find()
         used: set[str] = set()
         # The connector fetches the next page while the caller stores this one. An error of the next page
@@ -97,7 +105,7 @@ class JiraChanges:
                 found = await next_page
                 token = search.next_token(found.token, used)
                 if token is None:
-                    await self._reading.check_login_if_empty(found.tickets or found.unreadable)
+                    await self._reading.check_login_if_empty(shows_login(found))
                 next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 yield found
         finally:
@@ -130,6 +138,16 @@ class JiraChanges:
             moments.extend([(key, moment)] if moment else [])
         found = await self._reading.fetched(refs)
         return Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
+
+
+def _check_ids(found: Found, projects: Sequence[Project]) -> None:
+    """Raises `Rejected` where another project has the key of one of `projects` now: Jira searches by key."""
+    ids = {project.key: project.remote_id for project in projects}
+    for ticket in found.tickets:
+        known = ids.get(ticket.epic.project)
+        if None not in (known, ticket.project_id) and known != ticket.project_id:
+            key = ticket.epic.project
+            raise Rejected(f"The key '{key}' is another project's by now.", "Nothing; it is listed anew.")
 
 
 def _epics(found: Found) -> tuple[Epic, ...]:

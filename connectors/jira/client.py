@@ -95,7 +95,7 @@ class JiraConnector:
         self._epics = epics
         self._fields = NamedFields(self._transport, epics)
         self._types: list[str] | None = None
-        self._finding_types = asyncio.Lock()  # projects that are read side by side need the same answer
+        self._asking_types = asyncio.Lock()  # several projects are read side by side
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
         self._changes = JiraChanges(
@@ -209,18 +209,22 @@ class JiraConnector:
         return None if hidden else found
 
     async def _with_audience_at_once(self, projects: list[Project]) -> list[Project]:
-        """By one list of all that is public, which on most sites is nothing, whatever the number of keys."""
-        return await self._with_audience(projects, by_key=len(projects) <= _KEYS)
+        """By their ids, since one may have another key by now. Of more than one call accepts, by one list of
+        all that is public, which on most sites is nothing."""
+        ids = [project.remote_id for project in projects]
+        return await self._with_audience(projects, [{"id": ids} if len(ids) <= _KEYS else {}])
 
-    async def _with_audience(self, projects: list[Project], *, by_key: bool = True) -> list[Project]:
+    async def _with_audience(
+        self, projects: list[Project], params: list[dict[str, Any]] | None = None
+    ) -> list[Project]:
         """Whether each is public: whether Jira lists it without a login. No member of a project says so.
 
         https://support.atlassian.com/jira-cloud-administration/docs/allow-anonymous-access-to-projects/
         """
         keys = [project.key for project in projects if project.problem is None]
-        params: list[dict[str, Any]] = [{}]
-        if by_key and self._scope.projects is not None:
-            params = [{"keys": keys[start : start + _KEYS]} for start in range(0, len(keys), _KEYS)]
+        if params is None:
+            parts = [keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS)]
+            params = [{}] if self._scope.projects is None else [{"keys": part} for part in parts]
         public: set[str | None] = set()
         try:
             for one in params if keys else ():
@@ -351,7 +355,7 @@ class JiraConnector:
         return found
 
     async def _type_ids(self) -> list[str]:
-        async with self._finding_types:
+        async with self._asking_types:
             if self._types is None:
                 types = await self._transport.call("GET", "issuetype")
                 await self._check_login_if_empty(types)

@@ -62,7 +62,7 @@ class NamedFields:
             member: (name,) for member, name in self.configured.items() if _ID.fullmatch(name) is not None
         }
         self._listed: Any = None
-        self._listing = asyncio.Lock()  # projects that are read side by side need the same answer
+        self._asking = asyncio.Lock()  # several projects are read side by side
         self.planned = self._of_plan()
 
     async def find(self) -> None:
@@ -74,7 +74,7 @@ class NamedFields:
             self.planned = self._of_plan()
 
     async def _list(self) -> Any:
-        async with self._listing:
+        async with self._asking:
             if self._listed is None:
                 self._listed = await self._transport.call("GET", "field")
             return self._listed

@@ -47,23 +47,24 @@ def shared_jql(starts: Sequence[Start], type_ids: Sequence[str], condition: str 
     """The search for the epics of several projects, each from its own start on.
 
     A settled project is searched from behind the second of its newest change: nothing else is left of that
-    second to be shown. The newest project of all is searched with the overlap nevertheless, so that the
-    answer has a ticket, and thereby tells that the login is valid. A project that had no epic so far is
-    searched from its beginning.
+    second to be shown. The newest of those that are not public is searched with the overlap nevertheless, so
+    that the answer has a ticket of `projects_that_show_login`.
     """
-    begun = [start for start in starts if start.since is not None]
-    newest = max(begun, key=lambda start: start.since or _EPOCH, default=None)
+    newest = max(starts, key=lambda start: (start.project.public is False, start.since or _EPOCH))
     projects: dict[str, list[str]] = {}
     for start in starts:
-        key = f'"{start.project.key}"'
-        if start.since is None:
-            projects.setdefault("", []).append(key)
-            continue
         settled = start.is_settled and start is not newest
-        moment = _next_second(start.since) if settled else _overlapping(start.since)
-        projects.setdefault(f" AND updated >= {_milliseconds(moment)}", []).append(key)
-    each = (f"(project in ({', '.join(keys)}){since})" for since, keys in projects.items())
+        projects.setdefault(_changed_since(start.since, settled), []).append(f'"{start.project.key}"')
+    each = (f"(project in ({', '.join(keys)}){changed})" for changed, keys in projects.items())
     return " AND ".join([f"({' OR '.join(each)})", *_of_epics(type_ids, condition)]) + _OLDEST_FIRST
+
+
+def projects_that_show_login(starts: Sequence[Start]) -> set[str]:
+    """The keys of those whose tickets tell that the login is valid. Without one, Jira shows what is public,
+    as if nothing else had changed; where all is public, that is all."""
+    return {start.project.key for start in starts if start.project.public is False} or {
+        start.project.key for start in starts
+    }
 
 
 def groups_of(starts: Sequence[Start]) -> list[list[Start]]:
@@ -86,6 +87,12 @@ _OLDEST_FIRST = " ORDER BY updated ASC, key ASC"
 
 def _of_epics(type_ids: Sequence[str], condition: str | None) -> list[str]:
     return [f"issuetype in ({', '.join(type_ids)})", *([f"({condition})"] if condition else [])]
+
+
+def _changed_since(since: datetime | None, settled: bool) -> str:
+    if since is None:
+        return ""
+    return f" AND updated >= {_milliseconds(_next_second(since) if settled else _overlapping(since))}"
 
 
 def _overlapping(since: datetime) -> datetime:

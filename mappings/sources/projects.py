@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mappings.sources.project_names import note_names
-from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow
+from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow, UnreadableTicketRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from connectors.base import Project
     from mappings.tables import SourceRow
 
-# A search that began so long after a change shows it for sure: twelve times the lag that is usual. Our clock
-# and the tracker's may differ by nearly as much.
+# A search that began so long after a change, by the tracker's clock, shows it for sure: twelve times the lag
+# that is usual.
 SETTLED_AFTER = timedelta(hours=1)
 
 
@@ -174,7 +174,9 @@ _FOLLOW = (
         " WHERE source_id = :source AND key = '#' || renamed.old"
     ),
     text(
-        "UPDATE epics SET project = touched.new FROM"
+        # Without their hashes, so that each is stored as it is read: one may be of a new project that has the
+        # former key by now.
+        "UPDATE epics SET project = touched.new, content_hash = '' FROM"
         " (SELECT id, renamed.new FROM epics"
         "   JOIN unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS renamed(old, new)"
         "   ON renamed.old = epics.project"
@@ -267,7 +269,8 @@ async def record_project_read(
 async def record_projects_read(
     session: AsyncSession, source_id: int, keys: Sequence[str], now: datetime, begun_at: datetime
 ) -> None:
-    """Store that these projects were read completely, by searches that began at `begun_at` or later.
+    """Store that these projects were read completely, by searches that began at `begun_at`, by the tracker's
+    clock, or later.
 
     If a project is complete again, its epics with a notice are evaluated again. If it was complete before,
     only those whose notice could not be written are, and none while the project is paused. What is settled is
@@ -334,13 +337,13 @@ async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class StartingCursor:
     """Where a run starts to read a project, None at its beginning. `is_settled` as of
-    `connectors.base.Start`. `is_done`: the run has read it already. `is_empty`: an earlier run read it to its
-    end, and it had no ticket."""
+    `connectors.base.Start`. `is_empty`: it was read to its end and has no ticket, or is to be read anew.
+    `is_done`: the run has read it already."""
 
     since: datetime | None
     is_settled: bool = False
-    is_done: bool = False
     is_empty: bool = False
+    is_done: bool = False
 
 
 async def starting_cursors(
@@ -348,24 +351,28 @@ async def starting_cursors(
 ) -> dict[str, StartingCursor]:
     """Where a run starts to read these projects. `whole` is a full run.
 
-    A resumed run continues at its own cursors, a new incremental run at the projects'.
+    A resumed run continues at its own cursors, a new incremental run at the projects'. With a ticket that
+    could not be read, of the project or perhaps of it, none is settled: that one is asked for again.
     """
     own = await session.scalars(
         select(RunCursorRow).where(RunCursorRow.run_id == run_id, RunCursorRow.key.in_(keys))
     )
     begun = {row.key: row for row in own if row.done or row.cursor is not None}
-    query = select(
-        SourceProjectRow.key,
-        SourceProjectRow.cursor,
-        SourceProjectRow.settled_cursor,
-        SourceProjectRow.fully_synced,
-    ).where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(keys))
+    unreadable = exists().where(
+        UnreadableTicketRow.source_id == source_id,
+        or_(UnreadableTicketRow.project == SourceProjectRow.key, UnreadableTicketRow.project == ""),
+    )
+    settled_at = case((unreadable, None), else_=SourceProjectRow.settled_cursor)
+    row = SourceProjectRow
+    query = select(row.key, row.cursor, settled_at, row.fully_synced).where(
+        row.source_id == source_id, row.key.in_(keys)
+    )
     found = dict.fromkeys(keys, StartingCursor(None))
-    for key, cursor, settled, fully_synced in await session.execute(query):
+    for key, cursor, settled, was_complete in await session.execute(query):
         since = cursor if not whole else None
         is_done = False
         if key in begun:
             since, is_done = begun[key].cursor, begun[key].done
         is_settled = since is not None and since == settled
-        found[key] = StartingCursor(since, is_settled, is_done, fully_synced and cursor is None)
+        found[key] = StartingCursor(since, is_settled, since is None and was_complete, is_done)
     return found

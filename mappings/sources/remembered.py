@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 REMEMBERED_FOR = timedelta(hours=1)
 
 
-async def note_listing(session: AsyncSession, source_id: int, requested_at: datetime) -> None:
-    """The tracker was asked for the list at `requested_at`, and the projects are stored by it."""
-    await session.execute(
-        update(SourceRow).where(SourceRow.id == source_id).values(projects_listed_at=requested_at)
-    )
+async def note_listing(session: AsyncSession, source: SourceRow, requested_at: datetime) -> None:
+    """The tracker was asked for the list at `requested_at`, by the login of `source`, and the projects are
+    stored by it. A person who changed the source since may have given it a login that sees others."""
+    unchanged = (SourceRow.id == source.id, SourceRow.version == source.version)
+    await session.execute(update(SourceRow).where(*unchanged).values(projects_listed_at=requested_at))
 
 
 async def remembered_projects(session: AsyncSession, source: SourceRow, now: datetime) -> list[Project]:
