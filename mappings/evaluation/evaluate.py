@@ -73,7 +73,7 @@ def decide(
         moments.append(desired.grace_ends)
     if aside is not None and aside.until is not None:
         moments.append(aside.until)
-    again = min((moment for moment in moments if moment > now), default=None)
+    again = min([moment for moment in moments if moment > now], default=None)
     decision = Decision(
         alignment,
         findings,
@@ -137,7 +137,7 @@ def _found(
         if finding is not None:
             found.append((check, finding))
     links = epic.resolution.links
-    if links and all(link.origin == "inherited" for link in links):
+    if history.findings and links and all(link.origin == "inherited" for link in links):
         return _still_answered(found, history, now)
     return found
 
@@ -196,6 +196,8 @@ def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) 
 
 def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
     """The finding that the ticket shows, with its check."""
+    if not on_ticket:
+        return None
     shown = shown_finding([finding for _, finding in on_ticket])
     return next((checked for checked in on_ticket if checked[1] is shown), None)
 
@@ -212,7 +214,7 @@ def _alignment(
         return "aligned"
     if exempt_reason:
         return "exempt"
-    is_waived = any(check.bears_on_alignment and finding.state == "waived" for check, finding in found)
+    is_waived = any([check.bears_on_alignment and finding.state == "waived" for check, finding in found])
     return "waived" if is_waived else "unaligned"
 
 
@@ -375,5 +377,7 @@ def _moments_of_change(
 ) -> list[datetime]:
     """The moments at which time alone may change the evaluation."""
     moments = [found.until for found in findings if found.until is not None]
-    live = [link.key_result for link in epic.resolution.links if is_live(link.key_result, now)]
-    return moments + [end for goal in live if (end := live_until(goal)) is not None]
+    for link in epic.resolution.links:
+        if is_live(link.key_result, now) and (end := live_until(link.key_result)) is not None:
+            moments.append(end)
+    return moments

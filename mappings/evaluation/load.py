@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NOT_READ = datetime.min.replace(tzinfo=UTC)  # in place of a time that a query left out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as in `mappings.evaluation.model`
 class EpicRecords:
     """The rows of one epic that its evaluation reads. `commanded` as in `History`."""
 

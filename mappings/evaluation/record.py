@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as in `mappings.evaluation.model`
 class Evaluation:
     """The decision on one epic at one moment, with the rows it was made from. `on_ticket`: a comment of ours
     is on the ticket, or may be."""
