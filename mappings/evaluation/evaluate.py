@@ -377,7 +377,5 @@ def _moments_of_change(
 ) -> list[datetime]:
     """The moments at which time alone may change the evaluation."""
     moments = [found.until for found in findings if found.until is not None]
-    for link in epic.resolution.links:
-        if is_live(link.key_result, now) and (end := live_until(link.key_result)) is not None:
-            moments.append(end)
-    return moments
+    live = [link.key_result for link in epic.resolution.links if is_live(link.key_result, now)]
+    return moments + [end for goal in live if (end := live_until(goal)) is not None]

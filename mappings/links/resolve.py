@@ -61,7 +61,7 @@ class Ancestor:
 
 @dataclass(slots=True)  # not frozen: an evaluation makes them for each epic
 class ResolvedLink:
-    """An epic's link to one key result. Treat it as immutable. `live`: the link counts towards alignment at this moment.
+    """An epic's link to one key result, immutable. `live`: it counts towards alignment at this moment.
 
     `primary`: a person marked it, or it is the primary link of the parent. `inherited_from`: the epic whose
     own link it is, for an inherited one; `way`: the epics between, the parent first.
