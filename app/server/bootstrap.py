@@ -50,7 +50,7 @@ YOUNG_OBJECTS = 20_000  # about what a slice of epics makes and drops; Python's 
 
 
 @contextmanager
-def started() -> Iterator[None]:
+def after_start() -> Iterator[None]:
     """Until the block ends, the collector of cycles leaves alone what the process has made to start: modules,
     classes, routes. It would look through these again and again, a quarter of a second each time, while a
     sync makes and drops its epics; and it looks through young objects more seldom."""
