@@ -17,7 +17,7 @@ from mappings.evaluation.affected import load_affected
 from mappings.evaluation.context import EvaluationContext, load_project_infos
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.evaluation.load import lock_due_epics, lock_these_epics
-from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
+from mappings.locks import BY_INDEXES, lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.runs.causes import causes_of, record_progress
 from mappings.runs.queue import renew_lease
 from mappings.sources.unreadable import unreadable_ids
@@ -114,7 +114,7 @@ class _Slices:
     async def _evaluate_slices(self, tasks: asyncio.TaskGroup | None = None) -> None:
         while not self.done:
             async with self.runtime.transaction() as session:
-                await without_synchronous_commit(session)
+                await without_synchronous_commit(session, BY_INDEXES)
                 async with self.lock:
                     now = await self.runtime.now(session)
                     context, rows = await self._lock_slice(session, now)

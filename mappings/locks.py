@@ -138,7 +138,8 @@ async def lock_epics_and_sources(session: AsyncSession, ids: Sequence[int]) -> l
     return await lock_epics(session, ids)
 
 
-async def without_synchronous_commit(session: AsyncSession) -> None:
+async def without_synchronous_commit(session: AsyncSession, *settings: Any) -> None:
     """Let this transaction's commit return before it is on disk. If the machine crashes, the transaction is
-    lost as a whole, its cursor or marks included, and the work is done again."""
-    await session.execute(select(SYNCHRONOUS_COMMIT_OFF))
+    lost as a whole, its cursor or marks included, and the work is done again. `settings` are more of them
+    (`BY_INDEXES`), in the same statement."""
+    await session.execute(select(SYNCHRONOUS_COMMIT_OFF, *settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 
 from app.database import DatabaseNotReady, applied_revision, libpq_url, migrate, newest_revision
 from app.jobs.queue import QUEUES
+from app.server.bootstrap import YOUNG_OBJECTS, after_start
 from app.server.server import (
     CannotListen,
     TaskEnded,
@@ -235,6 +237,19 @@ async def test_two_databases_are_migrated_at_once_in_one_process(postgresql: Cal
         assert {applied_revision(url) for url in urls} == {newest_revision()}
         for name in names:
             connection.execute(f'DROP DATABASE "{name}"')
+
+
+def test_what_a_process_made_to_start_is_left_out_of_collections() -> None:
+    before = gc.get_threshold()
+    gc.unfreeze()  # what the tests themselves leave out
+    try:
+        with after_start():
+            assert gc.get_freeze_count() > 1000
+            assert gc.get_threshold() == (YOUNG_OBJECTS, *before[1:])
+        assert gc.get_freeze_count() == 0
+        assert gc.get_threshold() == before
+    finally:
+        gc.freeze()
 
 
 async def test_attend_gives_what_the_work_gives() -> None:

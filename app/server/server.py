@@ -26,7 +26,7 @@ from app.jobs.scheduler import scheduler_running
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.secrets import SecretCipher, cipher_for, holds_secrets, lacks_key, missing_key
-from app.server.bootstrap import prepare_installation
+from app.server.bootstrap import after_start, prepare_installation
 from app.server.connections import LIMITS, BoundedProtocol, ConnectionLimits, Connections, connection_limits
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
@@ -340,7 +340,8 @@ async def serve(settings: Settings, print_line: Callable[[str], None], *, worker
             if northing.made_token is not None:
                 print_line(f"Admin token, shown this once: {northing.made_token}")
             print_line(f"Northing serves {northing.url}, its API is described at {northing.url}/docs")
-            await run_until_exit(northing.tasks, asyncio.Event().wait())
+            with after_start():
+                await run_until_exit(northing.tasks, asyncio.Event().wait())
 
 
 async def upgrade(settings: Settings, print_line: Callable[[str], None]) -> int:

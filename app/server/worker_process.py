@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from app.database import DatabaseNotReady, engine_for, why_not_ready
 from app.jobs.listen import notifications_checked
 from app.jobs.worker import worker_running
-from app.server.bootstrap import open_secrets
+from app.server.bootstrap import after_start, open_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ async def run_worker_process(settings: Settings, print_line: Print) -> int:
         await open_secrets(runtime)
         async with notifications_checked(runtime), worker_running(runtime) as worker:
             print_line(f"Northing does jobs on database {runtime.engine.url.database} as {runtime.worker}")
-            await run_until_exit([worker], asyncio.Event().wait())
+            with after_start():
+                await run_until_exit([worker], asyncio.Event().wait())
     return 0
 
 

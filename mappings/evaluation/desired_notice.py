@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mappings.suggestions.material import Suggestion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as in `mappings.evaluation.model`
 class DesiredText:
     """The text to have on the ticket. Kind `warning` is the full text; every other kind is one line, for a
     comment that is already on the ticket. The hash covers `facts`, never the words."""

@@ -73,7 +73,7 @@ def decide(
         moments.append(desired.grace_ends)
     if aside is not None and aside.until is not None:
         moments.append(aside.until)
-    again = min((moment for moment in moments if moment > now), default=None)
+    again = min([moment for moment in moments if moment > now], default=None)
     decision = Decision(
         alignment,
         findings,
@@ -137,7 +137,7 @@ def _found(
         if finding is not None:
             found.append((check, finding))
     links = epic.resolution.links
-    if links and all(link.origin == "inherited" for link in links):
+    if history.findings and links and all(link.origin == "inherited" for link in links):
         return _still_answered(found, history, now)
     return found
 
@@ -196,6 +196,8 @@ def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) 
 
 def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
     """The finding that the ticket shows, with its check."""
+    if not on_ticket:
+        return None
     shown = shown_finding([finding for _, finding in on_ticket])
     return next((checked for checked in on_ticket if checked[1] is shown), None)
 
@@ -212,7 +214,7 @@ def _alignment(
         return "aligned"
     if exempt_reason:
         return "exempt"
-    is_waived = any(check.bears_on_alignment and finding.state == "waived" for check, finding in found)
+    is_waived = any([check.bears_on_alignment and finding.state == "waived" for check, finding in found])
     return "waived" if is_waived else "unaligned"
 
 

@@ -107,6 +107,8 @@ class _Lines:
     ) -> None:
         self._context, self._now, self._above, self._found = context, now, above, found
         self._own: dict[int, Resolution] = {}
+        # Each look at a member of a row of the session costs more than the rest of what is done with it here.
+        self._source, self.connected_at = context.source.name, context.source.created_at
 
     def resolution(self, records: EpicRecords, epic: Epic) -> Resolution:
         """The epic's links, inherited ones too. One that is removed inherits nothing: what is below a changed
@@ -114,7 +116,7 @@ class _Lines:
         row = records.row
         own = self._own.get(row.id)
         if own is None:
-            own = self._own[row.id] = self._resolve(self._context.source.name, epic, row, records.links)
+            own = self._own[row.id] = self._resolve(self._source, epic, row, records.links)
         if own.aligned or row.removal_reason is not None or row.id not in self._above.parents:
             return own
         return with_inherited(own, map(self._passing_on, ancestors(row.id, self._above.parents.get)))
@@ -123,7 +125,7 @@ class _Lines:
         """An epic above with its own links, oldest first."""
         if records := self._found.get(id):
             row, links = records.row, records.links
-            source, named = self._context.source.name, self._context.source.named_projects
+            source, named = self._source, self._context.source.named_projects
         else:
             other = self._above.rows[id]
             row, links = other, self._above.links.get(id, ())
@@ -206,7 +208,7 @@ def _input(records: EpicRecords, context: EvaluationContext, now: datetime, line
     return EvaluationInput(
         epic=epic,
         resolution=lines.resolution(records, epic),
-        connected_at=context.source.created_at,
+        connected_at=lines.connected_at,
         read_at=records.row.read_at,
         public=project_info.public,
         service_desk=project_info.service_desk,

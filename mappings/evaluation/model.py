@@ -1,4 +1,8 @@
-"""The input and the output of an epic's evaluation. Frozen values, no behaviour."""
+"""The input and the output of an epic's evaluation. Values, no behaviour.
+
+Treat them as immutable. Those that are made for each epic are not frozen, for frozen ones take three times as
+long to make.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ class Compose(Protocol):
     def __call__(self, suggestions: Sequence[Suggestion] = ...) -> NoticeText: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
     """A check's result on an epic, a goal or a source. `until` (exclusive), `reason`, `by` (who) and
     `changed_at` belong to a snooze, waiver or dispute. `resolved_at`: None for one that is unresolved, or
@@ -80,7 +84,7 @@ class SetAside:
         return self.until is None or self.until > now
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EvaluationInput:
     """An epic with all facts that its evaluation needs.
 
@@ -114,7 +118,7 @@ class CommandAnswer:
     is_refusal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
     """What earlier evaluations left: findings by check, the notice, and the answer to a command.
     `commanded`: a command was given after the last one, so what changes now answers a person."""
@@ -125,7 +129,7 @@ class History:
     commanded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DesiredNotice:
     """The notice that the epic should have. A `target` means that a write is queued which leads to that
     state; until the write is done, `state` says what is on the ticket. `compose` makes the text on demand.
@@ -140,7 +144,7 @@ class DesiredNotice:
     answers: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The result of an evaluation. `ticket_findings`: those of `findings` whose check may write on tickets.
     `notice` None: the epic has no notice; an unwritten one is removed. `keep_notice`: the notice stays as it

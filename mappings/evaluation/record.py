@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as in `mappings.evaluation.model`
 class Evaluation:
     """The decision on one epic at one moment, with the rows it was made from. `on_ticket`: a comment of ours
     is on the ticket, or may be."""
@@ -132,6 +132,8 @@ async def _record_links(session: AsyncSession, evaluations: Sequence[Evaluation]
     put: list[dict[str, Any]] = []
     passing_on: list[EpicRow] = []
     for evaluation in evaluations:
+        if not evaluation.links and not evaluation.resolution.links:
+            continue
         resolved = {
             _name(link): link for link in evaluation.resolution.links if link.origin in DERIVED_ORIGINS
         }
@@ -154,7 +156,7 @@ async def _record_links(session: AsyncSession, evaluations: Sequence[Evaluation]
         for name in changed:
             values = dict(zip(_MEMBERS, _values(resolved[name]), strict=True))
             put.append({"epic_id": evaluation.row.id, "key_result_id": name[0], "origin": name[1], **values})
-        if any(origin != "inherited" for _, origin in (*dropped, *changed)):
+        if any([origin != "inherited" for _, origin in (*dropped, *changed)]):
             passing_on.append(evaluation.row)
     await _bulk(session, "DELETE FROM links USING rows WHERE links.id = rows.id", "id bigint", drop)
     await _bulk(

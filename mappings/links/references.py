@@ -293,13 +293,15 @@ def stored_references(found: References) -> list[str]:
     return [*elements, "more="] if found.more else elements
 
 
+_PLACE = re.compile(r"([^=:]*)([=:]?)(.*)", re.DOTALL)
+
+
 def read_stored(elements: Iterable[str]) -> References:
     """The references as they were stored; of a version without places, each word is a place of its own."""
     found: list[Declaration] = []
     more = placed = False
     for element in elements:
-        at = next((at for at, char in enumerate(element) if char in "=:"), len(element))
-        name, sign, value = element[:at], element[at : at + 1], element[at + 1 :]
+        name, sign, value = _PLACE.fullmatch(element).groups()  # type: ignore[union-attr]  # all of it may be missing
         if sign == ":":
             if placed:
                 found[-1] = replace(found[-1], words=(*found[-1].words, value))

@@ -59,9 +59,9 @@ class Ancestor:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: an evaluation makes them for each epic
 class ResolvedLink:
-    """An epic's link to one key result. `live`: the link counts towards alignment at this moment.
+    """An epic's link to one key result, immutable. `live`: it counts towards alignment at this moment.
 
     `primary`: a person marked it, or it is the primary link of the parent. `inherited_from`: the epic whose
     own link it is, for an inherited one; `way`: the epics between, the parent first.
@@ -118,7 +118,10 @@ class Resolution:
 
     @property
     def aligned(self) -> bool:
-        return any(link.live for link in self.links)
+        for link in self.links:  # noqa: SIM110  # a generator costs more than a test, for each epic
+            if link.live:
+                return True
+        return False
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class GoalsAndRules:
 def resolve(
     source: str,
     epic: Epic,
-    ticket_references: Iterable[str],
+    ticket_references: Sequence[str],
     manual_links: Sequence[ManualLink],
     goals: GoalsAndRules,
     now: datetime,
@@ -159,9 +162,11 @@ def resolve(
         links.append(
             ResolvedLink(goal, manual.origin, manual.why, live, weight=manual.weight, primary=manual.primary)
         )
-    named, unknown = _of_ticket(ticket_references, goals)
-    links += (ResolvedLink(goal, "ticket", why, is_live(goal, now)) for goal, why in named)
-    if not any(link.live for link in links):
+    unknown: tuple[Unknown, ...] = ()
+    if ticket_references:
+        named, unknown = _of_ticket(ticket_references, goals)
+        links += [ResolvedLink(goal, "ticket", why, is_live(goal, now)) for goal, why in named]
+    if not links or not any([link.live for link in links]):
         rule = goals.rules.first_match(source, epic)
         if rule is not None:
             goal = goals.key_results[rule.key_result_id]

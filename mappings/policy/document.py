@@ -381,6 +381,6 @@ def named_exemption(
         ("type", policy.types, (type,)),
         ("project", policy.projects, projects),
     ):
-        if any(map(patterns.matches, values)):
+        if patterns.texts and any(map(patterns.matches, values)):
             return f"exempt by policy: {patterns.comparison(kind, f'{kind}s', values)}"
     return None

@@ -27,7 +27,7 @@ from app.pipeline import execute_run
 from app.runtime import Runtime
 from app.secrets import cipher_for
 from app.server.application import create_app
-from app.server.bootstrap import prepare_installation
+from app.server.bootstrap import after_start, prepare_installation
 from app.settings import Settings
 from app.webhooks.door import Intake
 from app.why_signature import why_signature
@@ -337,6 +337,7 @@ async def northing(database: str) -> AsyncIterator[Northing]:
             httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as api,
         ):
             await prepare_installation(runtime)
-            yield Northing(runtime, intake, app, api)
+            with after_start():
+                yield Northing(runtime, intake, app, api)
     finally:
         await engine.dispose()
