@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from app import pipeline
 from app.runtime import Runtime
 from app.sync.hiccups import after_hiccups
-from app.sync.projects import prefetch
+from app.sync.ready import ReadyPages
 from app.webhooks.processor import process_deliveries
 from connectors.base import BadPayload, Epic, Page
 from connectors.sandbox import faults
@@ -83,12 +83,16 @@ async def test_a_page_is_given_back_before_the_next_one_comes() -> None:
             at_hand.append(sum(isinstance(one, Page) for one in gc.get_objects()))
             yield Page(())
 
-    async with aclosing(pages()) as made, aclosing(prefetch(made)) as fetched:
-        async for page in fetched:
-            assert page.epics == ()
-            del page
+    async with aclosing(pages()) as made, aclosing(_ready(made).lists()) as ready:
+        async for together, _ in ready:
+            assert [page.epics for page in together] == [()]
+            del together
             stored.set()
     assert at_hand == [0, 0, 0, 0]
+
+
+def _ready(pages: AsyncGenerator[Page, None]) -> ReadyPages[Page]:
+    return ReadyPages(pages, lambda page: None, datetime.now(UTC))
 
 
 async def _epics(world: World, number: int) -> None:

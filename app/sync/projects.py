@@ -6,7 +6,6 @@ out, wherever the others stand.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from app.sync.hiccups import wait_for_next
 from app.sync.progress import Batch
+from app.sync.ready import ReadyPages
 from app.sync.side_by_side import side_by_side
 from connectors.base import (
     BadPayload,
@@ -37,7 +37,7 @@ from mappings.sources.projects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
     from datetime import datetime
 
     from app.sync.progress import Progress
@@ -49,6 +49,8 @@ NO_ACCESS = "Give the account access to what is named, or take it out of the sou
 # One after the other. To find one project of two hundred by halves takes eight; where more are refused, it is
 # not for one project.
 MOST_REFUSED = 16
+# Of a page that is stored together with others.
+MOST_CHARACTERS = 500_000
 
 T = TypeVar("T")
 
@@ -170,47 +172,52 @@ class Projects:
         [project] = projects
         since = cursors[project.key].since
 
-        async def store(read: CountedPage, requested_at: datetime) -> datetime:
+        async def store(read: Sequence[CountedPage], requested_at: datetime) -> datetime:
             return await self._store(project.key, read, since, requested_at)
 
         async with aclosing(self.connector.changed_since(project, since)) as pages:
-            return await self._store_pages(self.relatives.counted(pages), store)
+            return await self._store_pages(self.relatives.counted(pages), _kind_of, store)
 
     async def _store_pages(
-        self, pages: AsyncGenerator[T, None], store: Callable[[T, datetime], Awaitable[datetime]]
+        self,
+        pages: AsyncGenerator[T, None],
+        kind_of: Callable[[T], Hashable | None],
+        store: Callable[[Sequence[T], datetime], Awaitable[datetime]],
     ) -> datetime:
-        """Store each page, and return when the first was asked for, or before that.
-
-        A page was asked for after the last but one before it was here, which the caller takes once the page
-        before that is stored.
-        """
+        """Store the pages as `ReadyPages` gives them out, and return when the first was asked for, or before
+        that."""
         async with self.runtime.sessions() as session:
             begun_at = await self.runtime.now(session)
-        asked = [begun_at] * 3
-        async with aclosing(pages), aclosing(prefetch(pages)) as fetched:
-            async for page in fetched:
-                asked.append(await store(page, asked.pop(0)))
-                del page  # a page may be large, and the next one is on its way
+        ready = ReadyPages(pages, kind_of, begun_at)
+        async with aclosing(pages), aclosing(ready.lists()) as lists:
+            async for together, requested_at in lists:
+                ready.latest = await store(together, requested_at)
+                del together  # pages may be large, and the next ones are on their way
         return begun_at
 
     async def _store(
-        self, key: str, read: CountedPage, since: datetime | None, requested_at: datetime
+        self, key: str, read: Sequence[CountedPage], since: datetime | None, requested_at: datetime
     ) -> datetime:
-        page = read.page
-        self._check_shown(epic.project for epic in page.epics)
+        """Pages that `_kind_of` lets be stored together."""
+        pages = [one.page for one in read]
+        epics = tuple(epic for page in pages for epic in page.epics)
+        self._check_shown(epic.project for epic in epics)
+        # The last of them that names one: it is the newest moment that was read so far.
+        cursor = next((page.cursor for page in reversed(pages) if page.cursor is not None), None)
         batch = Batch(
-            page.epics,
+            epics,
             # A full run removes only what has passed the drop guard, so here these count as not met.
-            () if self.is_full else page.missing,
-            tuple((key, item) for item in page.unreadable),
-            await self._transferred(page.epics),
-            cursors={} if page.cursor is None else {key: page.cursor},
+            () if self.is_full else tuple(item for page in pages for item in page.missing),
+            tuple((key, item) for page in pages for item in page.unreadable),
+            await self._transferred(epics),
+            cursors={} if cursor is None else {key: cursor},
             requested_at=requested_at,
-            counted=read.counted,
-            answer=self.relatives.known_by(page, requested_at),
+            counted=read[0].counted,
+            answer=self.relatives.known_by(pages[-1], requested_at),
         )
-        ahead = page.cursor is not None and (since is None or page.cursor > since)
-        await self.relatives.mark(page)  # before the tracker may say that the page is still the same
+        ahead = cursor is not None and (since is None or cursor > since)
+        for page in pages:
+            await self.relatives.mark(page)  # before the tracker may say that the page is still the same
         return await self.progress.store(batch, ahead=ahead)
 
     async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
@@ -270,10 +277,11 @@ class Projects:
         sinces = {project.key: cursors[project.key].since for project in projects}
         group = [Start(project, sinces[project.key], cursors[project.key].is_settled) for project in projects]
 
-        async def store(page: SharedPage, requested_at: datetime) -> datetime:
+        async def store(pages: Sequence[SharedPage], requested_at: datetime) -> datetime:
+            [page] = pages
             return await self._store_shared(page, sinces, requested_at)
 
-        return await self._store_pages(self.many.changed_since(group), store)
+        return await self._store_pages(self.many.changed_since(group), _by_itself, store)
 
     async def _store_shared(
         self, page: SharedPage, sinces: Mapping[str, datetime | None], requested_at: datetime
@@ -319,14 +327,23 @@ class Projects:
         self._problems.setdefault(project.key, []).append((f"{project.key}: {message}", what_to_do))
 
 
-async def prefetch(pages: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The pages; the next page is fetched while the caller stores the one before."""
-    next_page = asyncio.ensure_future(anext(pages, None))
-    try:
-        while (page := await next_page) is not None:
-            next_page = asyncio.ensure_future(anext(pages, None))
-            yield page
-            del page  # the caller has stored it, and the next one may be long in coming
-    finally:
-        next_page.cancel()
-        await asyncio.gather(next_page, return_exceptions=True)
+def _kind_of(read: CountedPage) -> Hashable | None:
+    """Pages are stored together where they show epics alone, and not very long ones. What one removes, the
+    next may have back, and an answer that is known is known of one page."""
+    page = read.page
+    if page.missing or page.unreadable or page.answer is not None:
+        return None
+    if sum(_characters(epic) for epic in page.epics) > MOST_CHARACTERS:
+        return None
+    return read.counted
+
+
+def _characters(epic: Epic) -> int:
+    """Of what may be long on an epic."""
+    return sum(len(line.text) for line in epic.text) + sum(
+        len(value) for values in epic.fields.values() for value in values
+    )
+
+
+def _by_itself(page: SharedPage) -> None:
+    """A search over many projects shows what changed since the last one: seldom more than a page."""
