@@ -551,7 +551,7 @@ LEFT_OUT = {
     "finding": "id severity detail opened_at resolved_at by changed_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
     " children_cursor comments_cursor signature_refused_at named_projects unknown_names unopened_since uuid"
-    " unreadable_fields"
+    " unreadable_fields projects_listed_at"
     " version created_at updated_at",
     "policy": "id uuid admin_token_hash signing_key goals_version policy_version created_at",
     "token": "last_used_at created_at",
