@@ -558,8 +558,8 @@ LEFT_OUT = {
     "delivery": "id digest action is_form body is_repeat received_at reason attempts error run_id claimed_by"
     " claimed_until ended_at",
     "run": "state due_at seen created updated deleted skipped requests uncounted_requests held evaluates"
-    " evaluated_up_to attempts new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
-    " created_at claimed_by claimed_until",
+    " evaluated_up_to attempts new_comments guard_checked_at notices_mode tracker waiting_until started_at"
+    " finished_at error created_at claimed_by claimed_until",
     "value": "answered_by answered_at asked_by question_at version",
     "stage": "changed_by entered_at pilot_began_at version",
     "estimate": "id created_at",
