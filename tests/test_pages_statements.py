@@ -34,7 +34,7 @@ AT_MOST = {
     "/rules": 6,
     "/rules?add=1": 2,
     "/rules?edit=1": 4,
-    "/rules?delete=1": 27,
+    "/rules?delete=1": 28,
     "/notices": 3,
     "/notices?state=shadow": 4,
     "/sources": 11,
