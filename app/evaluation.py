@@ -16,7 +16,7 @@ from app import logs
 from mappings.evaluation.affected import load_affected
 from mappings.evaluation.context import EvaluationContext, load_project_infos
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.evaluation.load import lock_due_epics, lock_these_epics
+from mappings.evaluation.load import due_epics, lock_due_epics, lock_these_epics
 from mappings.locks import BY_INDEXES, lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.runs.causes import causes_of, record_progress
 from mappings.runs.queue import renew_lease
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SLICE_SIZE = 400
+# Ids of due epics at once: each time, all that are due are looked at.
+DUE_AT_ONCE = 10_000
 # Many changes may come one after the other, and each waits for the slices that are being evaluated.
 AFFECTED_SLICE_SIZE = 200
 
@@ -89,20 +91,23 @@ async def _evaluate_affected_by(
 @dataclass
 class _Slices:
     """Epics of a source in slices: those with given ids, or all that are due. Two tasks share this: `lock`
-    lets one at a time take a slice; `after` is the id of the last due epic taken, `ids` are those left."""
+    lets one at a time take a slice; `ids` are those left of the given ones. `due` are those left of the due
+    ones that were looked for last, up to the id `after`; `is_end_known`: there are no others behind."""
 
     runtime: Runtime
     run: RunRow
     source: SourceRow
     context: EvaluationContext | None = None
     ids: Sequence[int] | None = None
+    due: Sequence[int] = ()
     after: int = 0
+    is_end_known: bool = False
     done: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def evaluate(self, ids: Sequence[int] | None = None) -> None:
         """Evaluate the epics with these ids, in ascending order; None for all that are due."""
-        self.ids, self.after, self.done = ids, 0, False
+        self.ids, self.due, self.after, self.done = ids, (), 0, False
         try:
             # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
             # The second begins once the first has found that there is a next one.
@@ -150,10 +155,13 @@ class _Slices:
             taken, self.ids = self.ids[:AFFECTED_SLICE_SIZE], self.ids[AFFECTED_SLICE_SIZE:]
             self.done = not self.ids
             return await lock_these_epics(session, taken)
-        rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
-        self.done = self.done or len(rows) < SLICE_SIZE
-        self.after = rows[-1].id if rows else self.after
-        return rows
+        if not self.due:
+            self.due = await due_epics(session, self.source.id, now, self.after, DUE_AT_ONCE)
+            self.is_end_known = len(self.due) < DUE_AT_ONCE
+            self.after = self.due[-1] if self.due else self.after
+        taken, self.due = self.due[:SLICE_SIZE], self.due[SLICE_SIZE:]
+        self.done = self.done or (self.is_end_known and not self.due)
+        return await lock_due_epics(session, taken, now)
 
 
 async def evaluate_these(

@@ -131,23 +131,22 @@ MATCHED_COLUMNS = _columns(
 SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text", "description")
 
 
-async def lock_due_epics(
+async def due_epics(
     session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
-) -> list[EpicRow]:
-    """Due epics of a source, by id, locked so that one transaction at a time evaluates each."""
-    due = (
-        select(*EVALUATED_COLUMNS)
-        .select_from(EpicRow)
-        .where(
-            EpicRow.source_id == source_id,
-            EpicRow.evaluate_at <= now,
-            EpicRow.id > after,
-        )
-        .order_by(EpicRow.id)
-        .limit(limit)
-        .with_for_update()
+) -> Sequence[int]:
+    """The ids of due epics of a source behind `after`, in order. To find the first of them takes a look at
+    all: by the index of what is due, however few there are."""
+    due = select(EpicRow.id).where(
+        EpicRow.source_id == source_id, EpicRow.evaluate_at <= now, EpicRow.id > after
     )
-    return await _evaluated_rows(session, due)
+    return (await session.scalars(due.order_by(EpicRow.id).limit(limit))).all()
+
+
+async def lock_due_epics(session: AsyncSession, ids: Sequence[int], now: datetime) -> list[EpicRow]:
+    """Those of these epics that are still due, locked so that one transaction at a time evaluates each."""
+    due = select(*EVALUATED_COLUMNS).select_from(EpicRow)
+    due = due.where(among(EpicRow.id, ids), EpicRow.evaluate_at <= now)
+    return await _evaluated_rows(session, due.order_by(EpicRow.id).with_for_update())
 
 
 async def lock_these_epics(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]:
@@ -165,9 +164,9 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
     decision sets one of them aside."""
     ids = literal([row.id for row in rows], ARRAY(BigInteger))
     links: dict[int, list[LinkRow]] = {}
-    for link in await session.scalars(
-        select(LinkRow).where(LinkRow.epic_id == any_(ids)).order_by(LinkRow.id)
-    ):
+    # Sorted here: in the order of an index, PostgreSQL would rather read all links than look for these.
+    found_links = (await session.scalars(select(LinkRow).where(LinkRow.epic_id == any_(ids)))).all()
+    for link in sorted(found_links, key=lambda link: link.id):
         links.setdefault(link.epic_id, []).append(link)
     commands: dict[int, list[CommandCommentRow]] = {}
     notices: dict[int, NoticeRow] = {}
@@ -178,8 +177,8 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
         if comment is not None:
             commands.setdefault(epic_id, []).append(comment)
     if any(row.evaluated_at is not None for row in rows):  # only an evaluation makes findings
-        found = select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
-        for finding in await session.scalars(found):
+        found = (await session.scalars(select(FindingRow).where(FindingRow.epic_id == any_(ids)))).all()
+        for finding in sorted(found, key=lambda finding: finding.id):
             findings.setdefault(finding.epic_id, []).append(finding)
     aside = await _load_set_aside(session, [row for row in rows if row.set_aside is not None])
     return [
