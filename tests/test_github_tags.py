@@ -19,8 +19,9 @@ from connectors.document import Document, Paragraph, Text
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.listing import Listing
-from connectors.github.side_by_side import AT_ONCE, BURST, PER_SECOND, Pace, side_by_side
+from connectors.github.pace import AT_ONCE, BURST, PER_SECOND, Pace
 from connectors.marker import Marker
+from connectors.side_by_side import side_by_side
 
 API = "https://api.github.com"
 CONNECTORS = Path(__file__).parent.parent / "connectors"
@@ -225,10 +226,10 @@ async def test_calls_go_side_by_side_in_order_and_the_first_error_ends_them() ->
         finally:
             running -= 1
 
-    assert await side_by_side(call, range(20)) == [-value for value in range(20)]
+    assert await side_by_side(call, range(20), AT_ONCE) == [-value for value in range(20)]
     assert most == AT_ONCE
     with pytest.raises(Unavailable):
-        await side_by_side(call, range(40))
+        await side_by_side(call, range(40), AT_ONCE)
     assert running == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,14 +16,15 @@ from hypothesis import given, strategies as st
 from sqlalchemy import select, update
 
 from app.runtime import Runtime
+from app.sync.progress import to_its_end
 from app.sync.projects import MOST_REFUSED
-from app.sync.side_by_side import side_by_side, to_its_end
 from connectors.base import Epic, Project, Start
 from connectors.jira import search
 from connectors.sandbox.faults import answer, rewrite
 from connectors.sandbox.jira.jql import parse
 from connectors.sandbox.jira.records import Issue
 from connectors.sandbox.jira.site import JiraSite
+from connectors.side_by_side import side_by_side
 from mappings.sources.projects import SETTLED_AFTER
 from mappings.tables import SourceProjectRow, SourceRow
 from tests.support.clock import Clock, later
@@ -359,7 +360,7 @@ async def test_one_of_many_is_gone_and_the_others_are_read(
         world.site.delete_project(gone)
         most = 2
     else:
-        world.jira.faults.add("POST */search/jql", _refuse(gone), times=None)
+        world.jira.faults.add("POST */search/jql", _refusing_project(gone), times=None)
         most = 2 + 2 * 6
     run = await world.sync("jira")
     assert (run["state"], run["updated"]) == ("partial", 3)
@@ -372,8 +373,8 @@ async def test_one_of_many_is_gone_and_the_others_are_read(
     assert (await world.sync("jira"))["updated"] == 1
 
 
-def _refuse(key: str) -> Any:
-    """Jira's answer to each search that has this project, which says nothing."""
+def _refusing(is_refused: Callable[[bytes], bool]) -> Any:
+    """A fault that refuses the searches with such a body, in words that say nothing."""
     refused = answer(400, {"errorMessages": ["No."], "errors": {}})
 
     async def act(app: Any, scope: Any, receive: Any, send: Any) -> None:
@@ -382,13 +383,17 @@ def _refuse(key: str) -> Any:
         async def again() -> Any:
             return message
 
-        named = f'"{key}"'.encode().replace(b'"', b'\\"') in message["body"]
-        if named:
+        if is_refused(message["body"]):
             await refused(app, scope, again, send)
         else:
             await app(scope, again, send)
 
     return act
+
+
+def _refusing_project(key: str) -> Any:
+    named = f'"{key}"'.encode().replace(b'"', b'\\"')
+    return _refusing(lambda body: named in body)
 
 
 @pytest.mark.database
@@ -417,21 +422,8 @@ async def test_a_tracker_that_takes_small_searches_alone_has_all_its_projects_re
 
 
 def _refusing_more_than(most: int) -> Any:
-    """A fault that refuses searches with more clauses for times than these."""
-    refused = answer(400, {"errorMessages": ["Too complex."], "errors": {}})
-
-    async def act(app: Any, scope: Any, receive: Any, send: Any) -> None:
-        message = await receive()
-
-        async def again() -> Any:
-            return message
-
-        if message["body"].count(b"updated >=") > most:
-            await refused(app, scope, again, send)
-        else:
-            await app(scope, again, send)
-
-    return act
+    """Searches with more clauses for times than these."""
+    return _refusing(lambda body: body.count(b"updated >=") > most)
 
 
 @pytest.mark.database
@@ -550,7 +542,7 @@ async def test_the_first_error_ends_the_others_and_is_raised() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(ValueError, match="2"):
-        await side_by_side(range(9), 3, work)
+        await side_by_side(work, range(9), 3)
     assert ended == [0, 1]  # what was being stored was stored; nothing else was begun
 
 
@@ -565,7 +557,7 @@ async def test_no_more_than_a_few_at_once_and_each_once() -> None:
         seen.append(number)
         now -= 1
 
-    await side_by_side(range(20), 4, work)
+    await side_by_side(work, range(20), 4)
     assert (most, sorted(seen)) == (4, [*range(20)])
 
 

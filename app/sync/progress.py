@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from app.sync.hiccups import after_hiccups
-from app.sync.side_by_side import to_its_end
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
@@ -24,7 +23,7 @@ from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.sources.unreadable_fields import note_unreadable_fields, unreadable_fields_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -240,6 +239,16 @@ class Progress:
                 forgotten = await forget_unreadable(session, self.source.id, ids)
                 await retry_notices(session, self.source.id, forgotten, await self.runtime.now(session))
             self.unreadable -= ids
+
+
+async def to_its_end(step: Coroutine[Any, Any, T]) -> T:
+    """The result of `step`, which goes on to its end though the caller is cancelled; then that is raised."""
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _parts(batch: Batch, error: Exception) -> list[Batch]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 from app.sync.hiccups import wait_for_next
 from app.sync.progress import Batch
 from app.sync.ready import ReadyPages
-from app.sync.side_by_side import side_by_side
 from connectors.base import (
     BadPayload,
     Blocked,
@@ -27,6 +26,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
+from connectors.side_by_side import side_by_side
 from mappings.epics.transfers import transfer_candidates
 from mappings.runs.queue import renew_lease
 from mappings.sources.projects import (
@@ -84,7 +84,7 @@ class Projects:
                 self._add_problem(project, project.problem, project.what_to_do or NO_ACCESS)
         readable = [project for project in self.listed if project.problem is None]
         parts = self._parts(readable, await self._cursors(readable))
-        await side_by_side(parts, self.connector.reads_at_once, self._read)
+        await side_by_side(self._read, parts, self.connector.reads_at_once)
         for key in dict.fromkeys(project.key for project in self.listed):
             self.progress.problems += self._problems.get(key, [])
 
@@ -241,7 +241,7 @@ class Projects:
             raise
         except BadPayload:
             # Which project it comes from cannot be seen, and the others are to be read.
-            await side_by_side(projects, self.connector.reads_at_once, self._read_alone)
+            await side_by_side(self._read_alone, projects, self.connector.reads_at_once)
         except Blocked as error:
             await self._note_unread(projects, error)
         except Rejected as error:
@@ -260,7 +260,7 @@ class Projects:
         refused = self.many.refused(projects, error.message) if self.many is not None else []
         too_many = self._refused > MOST_REFUSED
         if too_many and not refused and self._some_read:
-            await side_by_side(projects, self.connector.reads_at_once, self._read_alone)
+            await side_by_side(self._read_alone, projects, self.connector.reads_at_once)
             return
         if refused or too_many:
             await self._note_unread(refused or projects, error)

@@ -41,12 +41,13 @@ from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden
 from connectors.github.inspect import GitHubInspector
 from connectors.github.known_answers import KnownAnswers
 from connectors.github.listing import SMALLER, Listing, moment_of
-from connectors.github.side_by_side import AT_ONCE, side_by_side
+from connectors.github.pace import AT_ONCE
 from connectors.github.transport import GitHubTransport, NotModified
 from connectors.http_body import TooLarge, answer_in_memory
 from connectors.members import remote_number
 from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, budget_spent_until
+from connectors.side_by_side import side_by_side
 from connectors.timeouts import TIMEOUTS, Timeouts
 
 if TYPE_CHECKING:

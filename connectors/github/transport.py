@@ -15,8 +15,8 @@ from gidgethub.abc import GitHubAPI
 
 from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.github.errors import Moved, error_of
+from connectors.github.pace import Pace
 from connectors.github.payloads import web_base
-from connectors.github.side_by_side import Pace
 from connectors.http_body import ACCEPTED, BoundedBody, TooLarge, answer_in_memory, redact
 from connectors.json import OverLimit, parse_json
 from connectors.markup import quoted
