@@ -257,8 +257,10 @@ async def test_the_caller_waits_and_the_connector_does_not(
     for keeps in (False, True):
         if keeps:
             connector.keep_pace(wait)
-        for _ in range(BURST + 3):
+        for _ in range(2 * BURST):  # on a busy machine some are allowed anew meanwhile
             await connector.account()
+            if waits:
+                break
         assert bool(waits) is keeps
     assert max(waits) < 2
 
