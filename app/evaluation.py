@@ -189,7 +189,9 @@ async def _evaluate_rows(
 ) -> int:
     _, held = await evaluate_epics(session, rows, context, run_id, now, affected_run=affected_run)
     if rows:
-        log.info(
-            "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)
-        )
+        log_evaluated(rows)
     return held
+
+
+def log_evaluated(rows: Sequence[EpicRow]) -> None:
+    log.info("epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows))

@@ -70,6 +70,12 @@ async def lock_goals_shared(session: AsyncSession) -> int:
     return version
 
 
+async def try_lock_goals_shared(session: AsyncSession) -> bool:
+    """As `lock_goals_shared`, at any place: it waits for nobody, and is False where it would have to."""
+    taken = select(func.pg_try_advisory_xact_lock_shared(LOCK_GOALS))
+    return bool(await session.scalar(taken))
+
+
 async def lock_goals_exclusive(session: AsyncSession) -> None:
     """For changes to them: waits for running evaluations, and the next evaluation sees the whole change."""
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_GOALS})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from app.sync.hiccups import after_hiccups
+from app.sync.new_epics import NewEpics
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
@@ -83,6 +84,9 @@ class Progress:
     unreadable_fields: dict[str, dict[str, str]] = field(default_factory=dict)
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def __post_init__(self) -> None:
+        self._new_epics = NewEpics(self.runtime, self.run, self.source)
+
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source, repeatable=repeatable)
 
@@ -117,6 +121,7 @@ class Progress:
             skipped=found.skipped,
             requests=requests - before,
             uncounted_requests=uncounted - uncounted_before,
+            held=found.held,
         )
 
     async def record_requests(self) -> None:
@@ -184,7 +189,15 @@ class Progress:
                 found.add(await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now))
             found.add(
                 await upsert_epics(
-                    session, source_id, tracker, batch.epics, batch.missing, now, batch.requested_at
+                    session,
+                    source_id,
+                    tracker,
+                    batch.epics,
+                    batch.missing,
+                    now,
+                    batch.requested_at,
+                    # The few that an incremental run finds are evaluated with those that have changed.
+                    self._new_epics if self.run.mode == "full" else None,
                 )
             )
             await self._mark_uncounted(session, batch, now, changed=bool(found.created or found.updated))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from sqlalchemy import text
@@ -14,7 +14,7 @@ from mappings.epics.storable import without_nul
 from mappings.links.references import READER_VERSION, parse_references, stored_references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -67,6 +67,14 @@ COLUMNS = {
     "tracker_updated_at": "timestamptz",
     "content_hash": "bytea",
 }
+# What the row of a new epic has besides where it was evaluated before it is stored.
+EVALUATION_COLUMNS = {
+    "id": "bigint",
+    "alignment": "text",
+    "evaluate_at": "timestamptz",
+    "evaluated_at": "timestamptz",
+    "evaluated_version": "bigint",
+}
 
 
 @dataclass
@@ -80,6 +88,7 @@ class UpsertResult:
     updated: int = 0
     deleted: int = 0
     skipped: int = 0
+    held: int = 0
     overlaps: list[str] = field(default_factory=list)
     moved_ids: list[str] = field(default_factory=list)
 
@@ -88,8 +97,19 @@ class UpsertResult:
         self.updated += other.updated
         self.deleted += other.deleted
         self.skipped += other.skipped
+        self.held += other.held
         self.overlaps += other.overlaps
         self.moved_ids += other.moved_ids
+
+
+class NewEpicsEvaluator(Protocol):
+    """Evaluates new epics in the transaction that stores them."""
+
+    async def evaluate(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+        """Give those rows that it can evaluate the `EVALUATION_COLUMNS`; the others are left as they are."""
+
+    async def record(self, session: AsyncSession, stored: Collection[int]) -> int:
+        """Record what else it found of the epics with the ids `stored`; how many notices are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +217,10 @@ async def upsert_epics(
     missing: Iterable[base.Missing],
     now: datetime,
     requested_at: datetime | None = None,
+    evaluator: NewEpicsEvaluator | None = None,
 ) -> UpsertResult:
-    """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`.
+    """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`,
+    and so are new ones that `evaluator` leaves.
 
     A fixed number of statements for any number of epics. A state older than the stored one is ignored. If two
     sources see the same ticket, the older source keeps it. Counts of children are newer than those that were
@@ -235,7 +257,7 @@ async def upsert_epics(
         await lock_stored_epics(session, tracker, [id for id, _ in (*fresh, *detailed)], removed)
     # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
     fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
-    await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
+    result.held = await _upsert(session, source_id, tracker, fresh, now, evaluator)
     await _update_details(session, sorted(detailed, key=lambda pair: pair[0]), now)
     await _record_old_keys(session, source_id, taken_over, moved)
     if removed:
@@ -320,29 +342,45 @@ _NEW = {
     f" THEN epics.{name} ELSE excluded.{name} END"
     for name in _COUNTS
 }
+# A row that has an id was evaluated; if it meets another one here, it is to be evaluated by what is stored.
 _UPSERT = text(
     f"""
-    INSERT INTO epics (source_id, tracker, read_at, evaluate_at, {", ".join(COLUMNS)})
-    SELECT :source_id, :tracker, :now, :now, {", ".join(_CLAMPED.get(name, name) for name in COLUMNS)}
+    INSERT INTO epics (source_id, tracker, read_at, {", ".join((*EVALUATION_COLUMNS, *COLUMNS))})
+    OVERRIDING SYSTEM VALUE SELECT :source_id, :tracker, :now,
+        coalesce(id, nextval(pg_get_serial_sequence('epics', 'id'))), alignment,
+        CASE WHEN id IS NULL THEN :now ELSE evaluate_at END, evaluated_at, evaluated_version,
+        {", ".join(_CLAMPED.get(name, name) for name in COLUMNS)}
     FROM json_to_recordset(CAST(:rows AS json))
-        AS fresh({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
+        AS fresh({", ".join(f"{name} {kind}" for name, kind in (EVALUATION_COLUMNS | COLUMNS).items())})
     ON CONFLICT (tracker, remote_id) DO UPDATE SET
         source_id = excluded.source_id, read_at = excluded.read_at,
-        evaluate_at = excluded.evaluate_at, evaluated_version = NULL,
+        evaluate_at = :now, evaluated_version = NULL,
         removed_at = NULL, removal_reason = NULL,
         {", ".join(f"{name} = {_NEW.get(name, f'excluded.{name}')}" for name in _CHANGING)}
     WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
         AND (epics.source_id >= excluded.source_id OR epics.removed_at IS NOT NULL)
+    RETURNING id
     """  # noqa: S608  # only the column names above are put in
 )
 
 
 async def _upsert(
-    session: AsyncSession, source_id: int, tracker: str, rows: list[dict[str, Any]], now: datetime
-) -> None:
-    if rows:
-        given = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
-        await session.execute(_UPSERT, given)
+    session: AsyncSession,
+    source_id: int,
+    tracker: str,
+    fresh: Sequence[tuple[int, dict[str, Any]]],
+    now: datetime,
+    evaluator: NewEpicsEvaluator | None,
+) -> int:
+    """Returns how many notices of new epics are held."""
+    if not fresh:
+        return 0
+    if evaluator is not None:
+        await evaluator.evaluate(session, [row for id, row in fresh if id == NOT_STORED])
+    rows = orjson.dumps([row for _, row in fresh]).decode()
+    given = {"source_id": source_id, "tracker": tracker, "now": now, "rows": rows}
+    stored = (await session.scalars(_UPSERT, given)).all()
+    return 0 if evaluator is None else await evaluator.record(session, {*stored})
 
 
 _UPDATE_DETAILS = text(

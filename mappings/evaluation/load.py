@@ -27,7 +27,7 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -118,9 +118,8 @@ EVALUATED_COLUMNS = _columns_without(
 )
 # As which the rows of these are evaluated: a member of SQLAlchemy's rows takes ten times as long, and an
 # evaluation reads forty of each epic.
-_EvaluatedRow: Any = namedtuple(  # type: ignore[misc]  # the names are those of the table
-    "_EvaluatedRow", [column.name for column in EVALUATED_COLUMNS]
-)
+_NAMES: Sequence[str] = [column.name for column in EVALUATED_COLUMNS]
+_EvaluatedRow: Any = namedtuple("_EvaluatedRow", _NAMES)  # type: ignore[misc]  # those of the table
 
 # Those that rules read, and the id: `matched_epic_of`.
 MATCHED_COLUMNS = _columns(
@@ -157,6 +156,21 @@ async def lock_these_epics(session: AsyncSession, ids: Sequence[int]) -> list[Ep
 
 async def _evaluated_rows(session: AsyncSession, query: Select[Any]) -> list[EpicRow]:
     return cast("list[EpicRow]", list(map(_EvaluatedRow._make, await session.execute(query))))
+
+
+def new_row(row: Mapping[str, Any], id: int, source_id: int, tracker: str, now: datetime) -> EpicRow:
+    """A row that is about to be stored (`epics.upsert.row_of`), as it would be read back."""
+    created, updated = datetime.fromisoformat(row["tracker_created_at"]), row["tracker_updated_at"]
+    stored = {
+        "id": id,
+        "source_id": source_id,
+        "tracker": tracker,
+        "read_at": now,
+        "tracker_created_at": min(created.astimezone(UTC), now),
+        "tracker_updated_at": datetime.fromisoformat(updated).astimezone(UTC),
+    }
+    read = stored.get
+    return cast("EpicRow", _EvaluatedRow._make([read(name, row.get(name)) for name in _NAMES]))
 
 
 async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:

@@ -64,9 +64,7 @@ async def record_evaluations(
     A notice with a target is queued for `run_id` but not yet due: `release_writes` makes it due once
     the whole run is evaluated.
     """
-    passing_on = await _record_links(session, evaluations)
-    await _record_findings(session, evaluations)
-    held = await _record_notices(session, evaluations, run_id, now)
+    recorded = await record_links_and_findings(session, evaluations, run_id, now)
     expired = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
     await _bulk(
         session,
@@ -100,6 +98,16 @@ async def record_evaluations(
         now=now,
         version=context.version,
     )
+    return recorded
+
+
+async def record_links_and_findings(
+    session: AsyncSession, evaluations: Sequence[Evaluation], run_id: int, now: datetime
+) -> Recorded:
+    """Record the links, findings and notices alone: the rows of the epics have the rest."""
+    passing_on = await _record_links(session, evaluations)
+    await _record_findings(session, evaluations)
+    held = await _record_notices(session, evaluations, run_id, now)
     return Recorded(held, passing_on)
 
 
