@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_TOGETHER = 5
 # Seconds to wait for more pages, while the next one is on its way. Nothing waits for this: what is fetched is
 # fetched meanwhile, and the end of the pages ends it.
-WAITS_FOR_MORE = 0.02
+WAITS_FOR_MORE = 0.25
 
 T = TypeVar("T")
 
