@@ -3,6 +3,7 @@ epics. Asked for at the end of a reading run, within a bound; what is left, by t
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -65,12 +66,19 @@ class Relatives:
         self._limited: Unavailable | None = None
 
     async def counted(self, pages: AsyncGenerator[Page, None]) -> AsyncGenerator[CountedPage, None]:
-        """The pages of a project, those of a full run with the counts that no ticket shows."""
-        async for page in pages:
-            counted = CountedPage(page, counted=self._counts_pages and await self._count(page))
-            del page  # it may be large, and the next one long in coming
-            yield counted
-            del counted
+        """The pages of a project, those of a full run with the counts that no ticket shows: a page is counted
+        while the next one is on its way."""
+        following = asyncio.ensure_future(anext(pages, None))
+        try:
+            while (page := await following) is not None:
+                following = asyncio.ensure_future(anext(pages, None))
+                counted = CountedPage(page, counted=self._counts_pages and await self._count(page))
+                del page  # it may be large, and the next one long in coming
+                yield counted
+                del counted
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     async def _count(self, page: Page) -> bool:
         refs = [epic.ref for epic in page.epics]

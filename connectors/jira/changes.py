@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, EpicRef, Page, Rejected, SharedPage, Unreadable
 from connectors.http_body import TooLarge
 from connectors.jira import payloads, search
+from connectors.jira.ahead import PagesAhead
 from connectors.jira.paging import Found
 
 if TYPE_CHECKING:
     from connectors.base import Epic, Project, Start
     from connectors.jira.config import JiraScope
     from connectors.jira.named_fields import NamedFields
-    from connectors.jira.transport import JiraTransport
+    from connectors.jira.transport import Begun, JiraTransport
 
+_SEARCH = "search/jql"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
@@ -96,31 +98,33 @@ class JiraChanges:
     async def _pages(self, jql: str, shows_login: Callable[[Found], bool]) -> AsyncGenerator[Found, None]:
         """The login is asked for anew where the last page does not show that it is valid."""
         await self._fields.find()
-        used: set[str] = set()
-        # The connector fetches the next page while the caller stores this one. An error of the next page
-        # is raised only after the caller has this one.
-        next_page: asyncio.Task[Found] | None = asyncio.create_task(self._search(jql, None))
+
+        def body_of(token: str | None) -> dict[str, Any]:
+            return search.search_body(jql, self._fields.asked, token)
+
+        def begin(token: str | None, then: Callable[[Any], None]) -> Begun[Found]:
+            return self._transport.begin("POST", _SEARCH, body_of(token), self._reading.found, then)
+
+        ahead, is_more = PagesAhead(begin), True
         try:
-            while next_page is not None:
-                found = await next_page
-                token = search.next_token(found.token, used)
-                if token is None:
+            while is_more:
+                page = ahead.take()
+                try:
+                    found = await self._transport.ended(page.begun)
+                except TooLarge:
+                    found = await self._in_smaller_parts(body_of(page.token), partial(ahead.decoded, page))
+                # An error of the next page is raised only after the caller has this one.
+                is_more = ahead.is_more()
+                if not is_more:
                     await self._reading.check_login_if_empty(shows_login(found))
-                next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 yield found
         finally:
-            if next_page is not None:
-                next_page.cancel()
-                await asyncio.gather(next_page, return_exceptions=True)
+            ahead.end()
 
-    async def _search(self, jql: str, token: str | None) -> Found:
-        """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = search.search_body(jql, self._fields.asked, token)
-        try:
-            return await self._transport.call("POST", "search/jql", body=body, read=self._reading.found)
-        except TooLarge:
-            body["fields"] = ["updated"]
-        answer = await self._transport.call("POST", "search/jql", body=body)
+    async def _in_smaller_parts(self, body: dict[str, Any], decoded: Callable[[Any], None]) -> Found:
+        """A page of the search that is too large: which issues are on it, and these in smaller parts."""
+        answer = await self._transport.call("POST", _SEARCH, body=body | {"fields": ["updated"]})
+        decoded(answer)
         issues = payloads.issues_of(answer)
         if len(issues) > search.PAGE_SIZE:
             raise BadPayload("Jira's answer has more issues than were asked for.")
@@ -137,7 +141,7 @@ class JiraChanges:
                 key = unreadable.ref.key if unreadable.ref else ""
             moments.extend([(key, moment)] if moment else [])
         found = await self._reading.fetched(refs)
-        return Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
+        return Found(found.tickets, [*hidden, *found.unreadable], moments)
 
 
 def _check_ids(found: Found, projects: Sequence[Project]) -> None:

@@ -248,7 +248,7 @@ class JiraConnector:
         return self._changes.of_project(project, since)
 
     def _found(self, answer: Any) -> Found:
-        found = Found([], [], [], payloads.only_token(answer), payloads.not_returned(answer))
+        found = Found([], [], [], payloads.not_returned(answer))
         for issue in payloads.issues_of(answer):
             try:
                 ticket = self._ticket(issue)
@@ -290,7 +290,7 @@ class JiraConnector:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
         fields = [*search.FIELDS, *self._fields.asked]
         if not refs:
-            return Found([], [], [], {})
+            return Found([], [], [])
         if self._in_bulk:
             body = {"issueIdsOrKeys": [ref.remote_id for ref in refs], "fields": fields}
             try:
@@ -299,7 +299,7 @@ class JiraConnector:
                 return together([found, await self._fetched_singly(left, fields)]) if left else found
             except TooLarge as error:
                 if len(refs) == 1:
-                    return Found([], [Unreadable(refs[0], error.message)], [], {})
+                    return Found([], [Unreadable(refs[0], error.message)], [])
             except NoSuchCall:
                 self._in_bulk = False
         if self._in_bulk:  # the answer was too large
@@ -325,7 +325,7 @@ class JiraConnector:
             found.unreadable[:] = [Unreadable(ref, one.reason) for one in found.unreadable]
             return found
         except TooLarge as error:
-            return Found([], [Unreadable(ref, error.message)], [], {})
+            return Found([], [Unreadable(ref, error.message)], [])
         except Gone:
             return None
 

@@ -23,19 +23,17 @@ MARKERS_AT_ONCE = 100
 @dataclass(frozen=True, slots=True)
 class Found:
     """The issues of an answer. `moments`: the key of each, empty where its row hides it, and when it was
-    updated, as far as that could be read. `token`: the answer with nothing but the next page's token.
-    `not_returned`: ids that it names with an error."""
+    updated, as far as that could be read. `not_returned`: ids that it names with an error."""
 
     tickets: list[payloads.Ticket]
     unreadable: list[Unreadable]
     moments: list[tuple[str, datetime]]
-    token: dict[str, Any]
     not_returned: frozenset[str] = frozenset()
 
 
 def together(parts: Sequence[Found]) -> Found:
     """The issues of several answers, which have no next page."""
-    whole = Found([], [], [], {})
+    whole = Found([], [], [])
     for part in parts:
         whole.tickets.extend(part.tickets)
         whole.unreadable.extend(part.unreadable)

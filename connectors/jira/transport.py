@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import urlsplit
 
 import requests
@@ -33,6 +35,17 @@ _PIECE = 64 * 1024
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Begun(Generic[T]):
+    """A request that is under way, since `at` (seconds of `time.monotonic`)."""
+
+    path: str
+    future: Future[T]
+    at: float
+    write: bool = False
+    not_found_is_gone: bool = False
+
+
 class JiraTransport:
     """Sends authenticated requests to one site's REST API v3. Raises the errors of `connectors.base`.
 
@@ -46,6 +59,7 @@ class JiraTransport:
         self, site: str, email: str, token: str, timeouts: Timeouts, clock: Clock, network: Network
     ) -> None:
         self.requests = 0
+        self._counting = threading.Lock()
         self.headers: Mapping[str, str] = {}
         self._clock = clock
         self.received_at = clock()
@@ -130,22 +144,53 @@ class JiraTransport:
         not_found_is_gone: bool,
         anonymous: bool = False,
     ) -> Any:
-        self._route.check()
-        self.requests += 1
-
         def work() -> Any:
-            with answer_in_memory():
-                return read(self._send(method, path, params, body, write, anonymous))
+            return read(self._send(method, path, params, body, write, anonymous))
 
+        return await self.ended(self._begun(path, work, write=write, not_found_is_gone=not_found_is_gone))
+
+    def begin(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[Any], T],
+        then: Callable[[Any], None],
+    ) -> Begun[T]:
+        """As `call`, from any thread; `ended` gives the result. `then` is called with the JSON before `read`,
+        in the thread that read the answer."""
+
+        def work() -> T:
+            answer = self._send(method, path, None, body, False, False)
+            then(answer)
+            return read(answer)
+
+        return self._begun(path, work)
+
+    def _begun(
+        self, path: str, work: Callable[[], T], *, write: bool = False, not_found_is_gone: bool = False
+    ) -> Begun[T]:
+        self._route.check()
+        with self._counting:
+            self.requests += 1
+
+        def in_memory() -> T:
+            with answer_in_memory():
+                return work()
+
+        return Begun(path, self._threads.submit(in_memory), monotonic(), write, not_found_is_gone)
+
+    async def ended(self, begun: Begun[T]) -> T:
+        left = begun.at + self._timeouts.total - monotonic()
         try:
-            async with asyncio.timeout(self._timeouts.total):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            async with asyncio.timeout(left):
+                return await asyncio.wrap_future(begun.future)
         except TimeoutError:
-            raise self._silence(write, f"within {self._timeouts.total:g} s") from None
+            raise self._silence(begun.write, f"within {self._timeouts.total:g} s") from None
         except (Gone, NoSuchCall) as error:
-            if not_found_is_gone and isinstance(error, Gone):
+            if begun.not_found_is_gone and isinstance(error, Gone):
                 raise
-            unknown = f"{self.site} does not know the call {path}. {error.message}"
+            unknown = f"{self.site} does not know the call {begun.path}. {error.message}"
             raise NoSuchCall(unknown, ADDRESS) from error
 
     def _send(
@@ -172,9 +217,10 @@ class JiraTransport:
                 allow_redirects=False,
                 stream=True,
             )
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            self.headers, self.received_at = headers, self._clock()
-            raw = _content(response)
+            with response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                self.headers, self.received_at = headers, self._clock()
+                raw = _content(response)
         except (requests.RequestException, HTTPError) as error:
             # Without the cause, because its text may repeat the request.
             raise self._no_answer(error, write) from None
@@ -252,11 +298,10 @@ def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def _content(response: requests.Response) -> bytes:
     """The body of the response. Raises `BadPayload` if it is too large."""
-    with response:
-        body = BoundedBody(response.headers.get("content-encoding"))
-        for piece in response.raw.stream(_PIECE, decode_content=False):
-            body.take(piece)
-        return body.whole()
+    body = BoundedBody(response.headers.get("content-encoding"))
+    for piece in response.raw.stream(_PIECE, decode_content=False):
+        body.take(piece)
+    return body.whole()
 
 
 def _as_it_is(answer: Any) -> Any:
