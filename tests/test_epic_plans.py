@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from app.runtime import Runtime
 from connectors.jira.config import JiraEpics
 from connectors.jira.named_fields import NamedFields
-from mappings.epics.upsert import row_of
+from mappings.epics.rows import row_of
 from tests.support.clock import Clock
 from tests.support.pages import forms_of, visiting, words_of
 from tests.support.queries import all_of

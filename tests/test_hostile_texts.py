@@ -31,7 +31,7 @@ from connectors.ticket_text import Line
 from mappings.commands.answers import joined_answer
 from mappings.commands.model import InvalidCommand, LinkCommand, WaiveCommand
 from mappings.commands.parse import parse_commands
-from mappings.epics.upsert import row_of
+from mappings.epics.rows import row_of
 from mappings.links.keys import KEY
 from mappings.links.references import parse_references
 from tests.support.ticket_text import text_lines

@@ -17,7 +17,7 @@ from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.server import serve
 from connectors.ticket_text import NamedField
-from mappings.epics.upsert import row_of
+from mappings.epics.rows import row_of
 from mappings.links.references import READER_VERSION
 from tests.support.clock import Clock
 from tests.support.evaluations import an_epic

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.evaluation import log_evaluated
 from mappings.evaluation.context import ProjectInfo
@@ -18,7 +19,6 @@ from mappings.locks import try_lock_goals_shared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import DesiredNotice
     from mappings.evaluation.record import Evaluation
-    from mappings.tables import EpicRow, RunRow, SourceRow
+    from mappings.tables import RunRow, SourceRow
 
 log = structlog.get_logger()
 
@@ -48,23 +48,14 @@ class NewEpics:
         rows = [row for row in rows if row["parent_key"] is None]
         if not rows or not await try_lock_goals_shared(session):
             return  # while a person changes goals, what was read is stored all the same
-        now = await self._runtime.now(session)
-        found = await self._lock_projects(session, rows)
-        if not found:
-            return
-        ids, context = found[0].ids, await self._present_context(session, found)
-        new = [
-            new_row(row, id, self._source.id, self._source.tracker, now)
-            for row, id in zip(rows, ids, strict=True)
-        ]
-        for row, evaluation in zip(rows, await self._evaluations(session, new, context, now), strict=False):
-            decision = evaluation.decision
-            if row["project"] not in context.project_infos or _must_wait(decision.notice):
-                continue
-            row["id"], row["alignment"] = evaluation.row.id, decision.alignment
-            row["evaluate_at"] = decision.evaluate_at
-            row["evaluated_at"], row["evaluated_version"] = now, context.version
-            self._evaluated.append(evaluation)
+        try:
+            self._evaluated = await self._evaluate(session, rows)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            # Here it would be taken for an error of the data that are stored, or keep them from being stored.
+            # The evaluation at the end of the run meets it again, and fails the run for it.
+            log.exception("new epics not evaluated with their page")
 
     async def record(self, session: AsyncSession, stored: Collection[int]) -> int:
         evaluated = [one for one in self._evaluated if one.row.id in stored]
@@ -74,6 +65,28 @@ class NewEpics:
         recorded = await record_links_and_findings(session, evaluated, self._run.id, now)
         log_evaluated([one.row for one in evaluated])
         return recorded.held
+
+    async def _evaluate(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[Evaluation]:
+        now = await self._runtime.now(session)
+        found = await self._lock_projects(session, rows)
+        if not found:
+            return []
+        context = await self._present_context(session, found)
+        new = [
+            new_row(row, id, self._source.id, self._source.tracker, now)
+            for row, id in zip(rows, found[0].ids, strict=True)
+        ]
+        records = [EpicRecords(row, (), (), None) for row in new]
+        evaluated: list[Evaluation] = []
+        for row, one in zip(rows, await evaluate_records(session, records, context, now), strict=True):
+            decision = one.decision
+            if row["project"] not in context.project_infos or _must_wait(decision.notice):
+                continue
+            row["id"], row["alignment"] = one.row.id, decision.alignment
+            row["evaluate_at"] = decision.evaluate_at
+            row["evaluated_at"], row["evaluated_version"] = now, context.version
+            evaluated.append(one)
+        return evaluated
 
     async def _lock_projects(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
         """The projects of these epics, locked as by an evaluation, without those that another
@@ -89,18 +102,6 @@ class NewEpics:
             context = self._context = await self._runtime.evaluation_context(session, self._source)
         infos = {one.key: ProjectInfo(one.public, one.service_desk, one.fully_synced) for one in projects}
         return replace(context, project_infos=infos)
-
-    async def _evaluations(
-        self, session: AsyncSession, rows: Sequence[EpicRow], context: EvaluationContext, now: datetime
-    ) -> Sequence[Evaluation]:
-        """None where one of them raises an error: the evaluation at the end of the run meets it again, and
-        fails the run for it. Here it would be taken for an error of the data that are stored."""
-        records = [EpicRecords(row, (), (), None) for row in rows]
-        try:
-            return await evaluate_records(session, records, context, now)
-        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
-            log.exception("new epics not evaluated with their page")
-            return ()
 
 
 def _must_wait(notice: DesiredNotice | None) -> bool:

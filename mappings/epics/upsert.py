@@ -10,71 +10,19 @@ import orjson
 from sqlalchemy import text
 
 from mappings.epics.outside_parents import with_known_parents
-from mappings.epics.storable import without_nul
-from mappings.links.references import READER_VERSION, parse_references, stored_references
+from mappings.epics.rows import COLUMNS, DETAIL_COLUMNS, EVALUATION_COLUMNS, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors import base
-    from connectors.ticket_text import Line
 
-# The facts of an epic that are stored and compared, with their SQL types.
-FACT_COLUMNS = {
-    "key": "text",
-    "project": "text",
-    "title": "text",
-    "url": "text",
-    "type": "text",
-    "status": "text",
-    "status_category": "text",
-    "labels": "text[]",
-    "assignees": "text[]",
-    "components": "text[]",
-    "milestone": "text",
-    "parent_key": "text",
-    "ticket_references": "text[]",
-    "fields": "jsonb",
-    "tracker_created_at": "timestamptz",
-    "starts_on": "date",
-    "due_on": "date",
-    "points": "float8",
-    "finished_at": "timestamptz",
-}
-# What is stored and not compared by the hash: it changes without its ticket, and no finding depends on it.
-DETAIL_COLUMNS = {
-    "parent_remote_id": "text",
-    "parent_title": "text",
-    "parent_url": "text",
-    "children": "int",
-    "children_done": "int",
-    "children_at": "timestamptz",
-    "description": "text",
-}
-# Of a description so many characters are stored: key results are suggested from them, and nothing else reads
-# them.
-DESCRIPTION_CHARACTERS = 2_000
 _COUNTS = ("children", "children_done", "children_at")
 # The sort key of an epic that is not stored yet: larger than every id.
 NOT_STORED = 2**63 - 1
-COLUMNS = {
-    "remote_id": "text",
-    **FACT_COLUMNS,
-    **DETAIL_COLUMNS,
-    "tracker_updated_at": "timestamptz",
-    "content_hash": "bytea",
-}
-# What the row of a new epic has besides where it was evaluated before it is stored.
-EVALUATION_COLUMNS = {
-    "id": "bigint",
-    "alignment": "text",
-    "evaluate_at": "timestamptz",
-    "evaluated_at": "timestamptz",
-    "evaluated_version": "bigint",
-}
 
 
 @dataclass
@@ -132,81 +80,6 @@ class StoredEpic:
         is_known = self.removed_at is None and self.evaluated_at is not None
         here = self.key, self.parent_key, self.parent[0]
         return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
-
-
-def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER_VERSION) -> dict[str, Any]:
-    """The row of an epic as JSON values, with the content hash; times are ISO 8601.
-
-    `requested_at`: when the tracker was asked for it, or before that. `reader_version` is a part of the hash:
-    what another version of the reader stored is stored and evaluated again.
-    """
-    row: dict[str, Any] = {
-        "key": epic.key,
-        "project": epic.project,
-        "title": epic.title,
-        "url": epic.url,
-        "type": epic.type,
-        "status": epic.status,
-        "status_category": epic.status_category,
-        "labels": epic.labels,
-        "assignees": epic.assignees,
-        "components": epic.components,
-        "milestone": epic.milestone,
-        "parent_key": None if epic.parent is None else epic.parent.key,
-        "ticket_references": stored_references(
-            parse_references(epic.text, epic.labels, epic.key_result_field)
-        ),
-        "fields": epic.fields,
-        "tracker_created_at": epic.created_at.isoformat(),
-        "starts_on": _iso(epic.starts_on),
-        "due_on": _iso(epic.due_on),
-        "points": epic.points,
-        "finished_at": _iso(epic.finished_at),
-    }
-    try:
-        dumped = orjson.dumps(row)
-        clean = b"\\u0000" not in dumped
-    except orjson.JSONEncodeError:  # a lone surrogate
-        clean = False
-    if not clean:
-        row = without_nul(row)
-        dumped = orjson.dumps(row)
-    row |= _details(epic, requested_at)
-    row["remote_id"] = epic.remote_id
-    row["tracker_updated_at"] = epic.updated_at.isoformat()
-    read_as = hashlib.blake2b(dumped, digest_size=16, salt=reader_version.to_bytes(16))
-    row["content_hash"] = "\\x" + read_as.hexdigest()
-    return row
-
-
-def _iso(moment: date | datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
-    parent, children = epic.parent, epic.children
-    return {
-        "parent_remote_id": None if parent is None else without_nul(parent.remote_id) or None,
-        "parent_title": None if parent is None else without_nul(parent.title) or None,
-        "parent_url": None if parent is None else without_nul(parent.url) or None,
-        "description": _excerpt(epic.text),
-        "children": None if children is None else children.total,
-        "children_done": None if children is None else children.done,
-        "children_at": None if children is None else requested_at.isoformat(),
-    }
-
-
-def _excerpt(lines: Iterable[Line]) -> str | None:
-    """The first lines of a description, a line each; None where it has no words."""
-    kept: list[str] = []
-    left = DESCRIPTION_CHARACTERS
-    for line in lines:
-        if left <= 0:
-            break
-        if text := line.text.strip():
-            kept.append(text[:left])
-            left -= len(text) + 1
-    return without_nul("\n".join(kept)) or None
 
 
 async def upsert_epics(

@@ -159,7 +159,7 @@ async def _evaluated_rows(session: AsyncSession, query: Select[Any]) -> list[Epi
 
 
 def new_row(row: Mapping[str, Any], id: int, source_id: int, tracker: str, now: datetime) -> EpicRow:
-    """A row that is about to be stored (`epics.upsert.row_of`), as it would be read back."""
+    """A row that is about to be stored (`epics.rows.row_of`), as it would be read back."""
     created, updated = datetime.fromisoformat(row["tracker_created_at"]), row["tracker_updated_at"]
     stored = {
         "id": id,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, not_, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mappings.sources.project_names import note_names
-from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow, UnreadableTicketRow
+from mappings.tables import UNSENT, EpicRow, NoticeRow, RunCursorRow, SourceProjectRow, UnreadableTicketRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -186,6 +186,14 @@ _FOLLOW = (
 )
 
 _NOT_WRITTEN = or_(NoticeRow.state == "failed", NoticeRow.reason == "stale")
+# What held these back is asked before whether the project is read (`notices.gates`), and no comment is there.
+_WAITS_ANYHOW = and_(
+    UNSENT,
+    or_(
+        NoticeRow.state == "shadow",
+        and_(NoticeRow.state == "held", func.coalesce(NoticeRow.reason, "").in_(("disputed", "grace"))),
+    ),
+)
 
 
 async def retry_notices(
@@ -272,9 +280,9 @@ async def record_projects_read(
     """Store that these projects were read completely, by searches that began at `begun_at`, by the tracker's
     clock, or later.
 
-    If a project is complete again, its epics with a notice are evaluated again. If it was complete before,
-    only those whose notice could not be written are, and none while the project is paused. What is settled is
-    set down once: a quiet project's row is not written.
+    If a project is complete again, its epics with a notice that waited for that, or may have, are evaluated
+    again. If it was complete before, only those whose notice could not be written are, and none while the
+    project is paused. What is settled is set down once: a quiet project's row is not written.
     """
     await _record_read(session, source_id, keys, now, fully_synced=True, problem=None)
     settled = (
@@ -315,7 +323,10 @@ async def _record_read(
         return
     again = [key for key in keys if not known.get(key, (False, None))[0]]
     still = [key for key in keys if key not in again and not known[key][1]]
-    which = or_(EpicRow.project.in_(again), and_(EpicRow.project.in_(still), _NOT_WRITTEN))
+    which = or_(
+        and_(EpicRow.project.in_(again), not_(_WAITS_ANYHOW)),
+        and_(EpicRow.project.in_(still), _NOT_WRITTEN),
+    )
     await _reevaluate(session, source_id, now, which)
 
 

@@ -12,7 +12,7 @@ import psycopg
 import requests
 
 from connectors.jira import payloads, search
-from mappings.epics.upsert import COLUMNS, row_of
+from mappings.epics.rows import COLUMNS, row_of
 from tests.bench.servers import Tracker
 
 PROJECT = "CROWD"
