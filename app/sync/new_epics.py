@@ -1,5 +1,5 @@
-"""Evaluates new epics in the transaction that stores them, by the page that brought them, so that each is
-written once. What is better evaluated once all is read is left to the evaluation at the end of the run."""
+"""Evaluates new epics by the page that brings them, before they are stored, so that each is written once.
+What is better evaluated once all is read is left to the end of the run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.evaluation import log_evaluated
+from mappings.epics.rows import EVALUATION_COLUMNS
 from mappings.evaluation.context import ProjectInfo
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords, new_row
@@ -19,6 +20,7 @@ from mappings.locks import try_lock_goals_shared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,7 +34,7 @@ log = structlog.get_logger()
 
 
 class NewEpics:
-    """The new epics of a run's transactions, one after the other; see `epics.upsert.NewEpicsEvaluator`.
+    """Evaluates the new epics of a run; see `epics.upsert.NewEpicsEvaluator`.
 
     Those with a parent are left, for it may come with a later page; and those whose comment would be written,
     or waits until their project is read completely.
@@ -41,43 +43,37 @@ class NewEpics:
     def __init__(self, runtime: Runtime, run: RunRow, source: SourceRow) -> None:
         self._runtime, self._run, self._source = runtime, run, source
         self._context: EvaluationContext | None = None
-        self._evaluated: list[Evaluation] = []
 
-    async def evaluate(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
-        self._evaluated = []
+    async def evaluate(
+        self, session: AsyncSession, rows: Sequence[dict[str, Any]], now: datetime
+    ) -> EvaluatedEpics | None:
         rows = [row for row in rows if row["parent_key"] is None]
-        if not rows or not await try_lock_goals_shared(session):
-            return  # while a person changes goals, what was read is stored all the same
+        if not rows:
+            return None
+        present = _Present(self._source.id, sorted({row["project"] for row in rows}))
+        await present.read(session)
         try:
-            self._evaluated = await self._evaluate(session, rows)
+            evaluated = await self._evaluate(session, rows, present, now)
         except SQLAlchemyError:
             raise
         except Exception:
             # Here it would be taken for an error of the data that are stored, or keep them from being stored.
             # The evaluation at the end of the run meets it again, and fails the run for it.
             log.exception("new epics not evaluated with their page")
+            return None
+        return EvaluatedEpics(self._run.id, present, evaluated)
 
-    async def record(self, session: AsyncSession, stored: Collection[int]) -> int:
-        evaluated = [one for one in self._evaluated if one.row.id in stored]
-        if not evaluated:
-            return 0
-        now = await self._runtime.now(session)
-        recorded = await record_links_and_findings(session, evaluated, self._run.id, now)
-        log_evaluated([one.row for one in evaluated])
-        return recorded.held
-
-    async def _evaluate(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[Evaluation]:
-        now = await self._runtime.now(session)
-        found = await self._lock_projects(session, rows)
-        if not found:
+    async def _evaluate(
+        self, session: AsyncSession, rows: Sequence[dict[str, Any]], present: _Present, now: datetime
+    ) -> list[tuple[dict[str, Any], Evaluation]]:
+        context = await self._present_context(session, present)
+        if context is None:
             return []
-        context = await self._present_context(session, found)
-        new = [
-            new_row(row, id, self._source.id, self._source.tracker, now)
-            for row, id in zip(rows, found[0].ids, strict=True)
-        ]
+        ids = await session.scalars(_IDS, {"epics": len(rows)})
+        source, tracker = self._source.id, self._source.tracker
+        new = [new_row(row, id, source, tracker, now) for row, id in zip(rows, ids.all(), strict=True)]
         records = [EpicRecords(row, (), (), None) for row in new]
-        evaluated: list[Evaluation] = []
+        evaluated: list[tuple[dict[str, Any], Evaluation]] = []
         for row, one in zip(rows, await evaluate_records(session, records, context, now), strict=True):
             decision = one.decision
             if row["project"] not in context.project_infos or _must_wait(decision.notice):
@@ -85,23 +81,66 @@ class NewEpics:
             row["id"], row["alignment"] = one.row.id, decision.alignment
             row["evaluate_at"] = decision.evaluate_at
             row["evaluated_at"], row["evaluated_version"] = now, context.version
-            evaluated.append(one)
+            evaluated.append((row, one))
         return evaluated
 
-    async def _lock_projects(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
-        """The projects of these epics, locked as by an evaluation, without those that another
-        transaction has; each with an id for each epic, and with the versions of goals and source."""
-        projects = sorted({row["project"] for row in rows})
-        given = {"source": self._source.id, "projects": projects, "epics": len(rows)}
-        return (await session.execute(_LOCK_PROJECTS, given)).all()
+    async def _present_context(self, session: AsyncSession, present: _Present) -> EvaluationContext | None:
+        """None where the goals or the source change just now."""
+        if self._context is None or not present.is_of(self._context):
+            self._context = await self._runtime.evaluation_context(session, self._source)
+        if not present.is_of(self._context):
+            return None
+        return replace(self._context, project_infos=present.projects)
 
-    async def _present_context(self, session: AsyncSession, projects: Sequence[Any]) -> EvaluationContext:
-        present, context = projects[0], self._context
-        versions = present.goals_version, present.source_version
-        if context is None or versions != (context.version, context.source.version):
-            context = self._context = await self._runtime.evaluation_context(session, self._source)
-        infos = {one.key: ProjectInfo(one.public, one.service_desk, one.fully_synced) for one in projects}
-        return replace(context, project_infos=infos)
+
+class EvaluatedEpics:
+    """New epics, each row with its evaluation; see `epics.upsert.EvaluatedNewEpics`."""
+
+    def __init__(
+        self, run_id: int, present: _Present, evaluated: list[tuple[dict[str, Any], Evaluation]]
+    ) -> None:
+        self._run_id, self._present, self._evaluated = run_id, present, evaluated
+
+    async def confirm(self, session: AsyncSession) -> None:
+        # While a person changes goals, what was read is stored all the same.
+        if await try_lock_goals_shared(session) and await self._present.lock_as_read(session):
+            return
+        for row, _ in self._evaluated:
+            for name in EVALUATION_COLUMNS:
+                del row[name]
+        self._evaluated = []
+
+    async def record(self, session: AsyncSession, stored: Collection[int], now: datetime) -> int:
+        evaluated = [one for _, one in self._evaluated if one.row.id in stored]
+        if not evaluated:
+            return 0
+        recorded = await record_links_and_findings(session, evaluated, self._run_id, now)
+        log_evaluated([one.row for one in evaluated])
+        return recorded.held
+
+
+class _Present:
+    """What the evaluation of these projects' epics depends on, besides the epics: as it was `read`."""
+
+    def __init__(self, source_id: int, keys: Sequence[str]) -> None:
+        self._given = {"source": source_id, "projects": keys}
+        self._read: Sequence[Any] = ()
+
+    async def read(self, session: AsyncSession) -> None:
+        self._read = (await session.execute(_PROJECTS, self._given)).all()
+
+    async def lock_as_read(self, session: AsyncSession) -> bool:
+        """Lock it as an evaluation does, but for what another transaction holds; whether all of it is as it
+        was read."""
+        return bool((await session.execute(_LOCKED_PROJECTS, self._given)).all() == self._read)
+
+    def is_of(self, context: EvaluationContext) -> bool:
+        known = context.version, context.source.version
+        return bool(self._read) and known == (self._read[0].goals_version, self._read[0].source_version)
+
+    @property
+    def projects(self) -> dict[str, ProjectInfo]:
+        return {one.key: ProjectInfo(one.public, one.service_desk, one.fully_synced) for one in self._read}
 
 
 def _must_wait(notice: DesiredNotice | None) -> bool:
@@ -109,10 +148,11 @@ def _must_wait(notice: DesiredNotice | None) -> bool:
     return notice is not None and (notice.target is not None or notice.reason == "stale")
 
 
-_LOCK_PROJECTS = text("""
-    SELECT projects.key, public, service_desk, fully_synced, goals_version, sources.version AS source_version,
-        ARRAY(SELECT nextval(pg_get_serial_sequence('epics', 'id')) FROM generate_series(1, :epics)) AS ids
+_PROJECTS_OF_EPICS = """
+    SELECT projects.key, public, service_desk, fully_synced, goals_version, sources.version AS source_version
     FROM source_projects AS projects JOIN sources ON sources.id = projects.source_id CROSS JOIN installation
-    WHERE projects.source_id = :source AND projects.key = ANY(:projects)
-    ORDER BY projects.key FOR KEY SHARE OF projects SKIP LOCKED
-""")
+    WHERE projects.source_id = :source AND projects.key = ANY(:projects) ORDER BY projects.key
+"""
+_PROJECTS = text(_PROJECTS_OF_EPICS)
+_LOCKED_PROJECTS = text(_PROJECTS_OF_EPICS + "FOR KEY SHARE OF projects SKIP LOCKED")
+_IDS = text("SELECT nextval(pg_get_serial_sequence('epics', 'id')) FROM generate_series(1, :epics)")

@@ -15,7 +15,7 @@ from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
 from mappings.epics.children import mark_named, mark_never_counted, mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
-from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.epics.upsert import ComparedEpics, UpsertResult, compare_epics, store_compared
 from mappings.runs.queue import renew_lease
 from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.known_answers import forget_answers, load_answers, store_answers
@@ -86,6 +86,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._new_epics = NewEpics(self.runtime, self.run, self.source)
+        self._in_flight: list[set[str]] = []  # the ids of the batches that are being stored
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source, repeatable=repeatable)
@@ -144,24 +145,59 @@ class Progress:
         if self.connector.answers is not None:
             await store_answers(session, self.source, self.connector.answers.take())
 
-    async def store(self, batch: Batch, *, ahead: bool = False) -> datetime:
+    async def store(
+        self, batch: Batch, *, ahead: bool = False, after: Awaitable[object] | None = None
+    ) -> datetime:
         """Store a batch in one short transaction, with the cursors and the renewed lease; when that began.
 
         Projects that are read side by side are stored one after the other: what the run has met is counted in
-        memory too, and a batch that is being stored is stored to its end, whatever ends the reading.
+        memory too, and a batch that is being stored is stored to its end, whatever ends the reading. `after`:
+        the storing of the batch before, whose cursors come first: meanwhile this one is compared with what is
+        stored. It is not stored where that raises an error.
 
         Where the database refuses the data, the batch is stored by halves, so that the one ticket that cannot
         be stored counts as unreadable and the others are stored.
         """
-        return await to_its_end(self._store_in_turn(batch, ahead=ahead))
+        return await to_its_end(self._store_in_turn(batch, ahead, after))
 
-    async def _store_in_turn(self, batch: Batch, *, ahead: bool) -> datetime:
-        async with self.storing:
-            return await self._store_or_divide(batch, ahead=ahead)
-
-    async def _store_or_divide(self, batch: Batch, *, ahead: bool) -> datetime:
+    async def _store_in_turn(self, batch: Batch, ahead: bool, after: Awaitable[object] | None) -> datetime:
+        ids = {epic.remote_id for epic in batch.epics}
+        waits_for = [*self._in_flight]
+        self._in_flight.append(ids)
         try:
-            return await self._store_together(batch, ahead=ahead)
+            compared = None
+            if after is not None:
+                if all(ids.isdisjoint(others) for others in waits_for):
+                    compared = await self._compared_ahead(batch)
+                await after
+            async with self.storing:
+                return await self._store_or_divide(batch, ahead=ahead, compared=compared)
+        finally:
+            self._in_flight.remove(ids)
+
+    async def _compared_ahead(self, batch: Batch) -> ComparedEpics | None:
+        if batch.transferred:
+            return None  # they are stored under their new ids first
+        try:
+            async with self.runtime.sessions.begin() as session:
+                return await self._compared(session, batch, await self.runtime.now(session))
+        except Exception as error:
+            if not is_refused_data(error):
+                raise
+            return None  # it is found once more where the batch is stored, and by halves
+
+    async def _compared(self, session: AsyncSession, batch: Batch, now: datetime) -> ComparedEpics:
+        # The few new epics that an incremental run finds are evaluated with those that have changed.
+        evaluator = self._new_epics if self.run.mode == "full" else None
+        return await compare_epics(
+            session, self.source.id, self.source.tracker, batch.epics, now, batch.requested_at, evaluator
+        )
+
+    async def _store_or_divide(
+        self, batch: Batch, *, ahead: bool, compared: ComparedEpics | None = None
+    ) -> datetime:
+        try:
+            return await self._store_together(batch, ahead, compared)
         except Exception as error:
             if not batch.epics or not is_refused_data(error):
                 raise
@@ -169,7 +205,7 @@ class Progress:
             begun = [await self._store_or_divide(part, ahead=ahead) for part in _parts(batch, error)]
             return begun[0]
 
-    async def _store_together(self, batch: Batch, *, ahead: bool) -> datetime:
+    async def _store_together(self, batch: Batch, ahead: bool, compared: ComparedEpics | None) -> datetime:
         source_id, tracker = self.source.id, self.source.tracker
         if any(epic.updated_at > self.source.created_at for epic in batch.epics):
             # Its own transaction: it locks epics, and so does the one after, each in the order of the ids.
@@ -187,19 +223,8 @@ class Progress:
                 await lock_transferred(session, tracker, [ref for ref, _ in transferred], batch.epics)
             for ref, epic in transferred:
                 found.add(await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now))
-            found.add(
-                await upsert_epics(
-                    session,
-                    source_id,
-                    tracker,
-                    batch.epics,
-                    batch.missing,
-                    now,
-                    batch.requested_at,
-                    # The few that an incremental run finds are evaluated with those that have changed.
-                    self._new_epics if self.run.mode == "full" else None,
-                )
-            )
+            compared = compared or await self._compared(session, batch, now)
+            found.add(await store_compared(session, source_id, tracker, compared, batch.missing, now))
             await self._mark_uncounted(session, batch, now, changed=bool(found.created or found.updated))
             await mark_changed(session, self.source, batch.epics, now)  # those that are new
             seen = len(batch.epics) + len(batch.unreadable)

@@ -6,6 +6,7 @@ out, wherever the others stand.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -172,8 +173,10 @@ class Projects:
         [project] = projects
         since = cursors[project.key].since
 
-        async def store(read: Sequence[CountedPage], requested_at: datetime) -> datetime:
-            return await self._store(project.key, read, since, requested_at)
+        async def store(
+            read: Sequence[CountedPage], requested_at: datetime, after: Awaitable[object] | None
+        ) -> datetime:
+            return await self._store(project.key, read, since, requested_at, after)
 
         async with aclosing(self.connector.changed_since(project, since)) as pages:
             return await self._store_pages(self.relatives.counted(pages), _kind_of, store)
@@ -182,21 +185,44 @@ class Projects:
         self,
         pages: AsyncGenerator[T, None],
         kind_of: Callable[[T], Hashable | None],
-        store: Callable[[Sequence[T], datetime], Awaitable[datetime]],
+        store: Callable[[Sequence[T], datetime, Awaitable[object] | None], Awaitable[datetime]],
     ) -> datetime:
         """Store the pages as `ReadyPages` gives them out, and return when the first was asked for, or before
-        that."""
+        that. While pages are stored, the next ones are made ready for it."""
         async with self.runtime.sessions() as session:
             begun_at = await self.runtime.now(session)
         ready = ReadyPages(pages, kind_of, begun_at)
-        async with aclosing(pages), aclosing(ready.lists()) as lists:
-            async for together, requested_at in lists:
-                ready.latest = await store(together, requested_at)
-                del together  # pages may be large, and the next ones are on their way
+        storing: list[asyncio.Task[datetime]] = []
+        error: Exception | None = None
+        try:
+            async with aclosing(pages), aclosing(ready.lists()) as lists:
+                async for together, requested_at in lists:
+                    before = storing[-1] if storing else None
+                    storing.append(asyncio.ensure_future(store(together, requested_at, before)))
+                    del together  # pages may be large, and the next ones are on their way
+                    if before is not None:
+                        ready.latest = await storing.pop(0)
+        except asyncio.CancelledError:
+            for task in storing:
+                task.cancel()
+            await asyncio.gather(*storing, return_exceptions=True)
+            raise
+        except Exception as raised:
+            error = raised
+        # The pages before one that raises an error are stored, and an error of theirs is the first.
+        outcomes = await asyncio.gather(*storing, return_exceptions=True)
+        for outcome in (*outcomes, error):
+            if isinstance(outcome, BaseException):
+                raise outcome
         return begun_at
 
     async def _store(
-        self, key: str, read: Sequence[CountedPage], since: datetime | None, requested_at: datetime
+        self,
+        key: str,
+        read: Sequence[CountedPage],
+        since: datetime | None,
+        requested_at: datetime,
+        after: Awaitable[object] | None,
     ) -> datetime:
         """Pages that `_kind_of` lets be stored together."""
         pages = [one.page for one in read]
@@ -218,7 +244,7 @@ class Projects:
         ahead = cursor is not None and (since is None or cursor > since)
         for page in pages:
             await self.relatives.mark(page)  # before the tracker may say that the page is still the same
-        return await self.progress.store(batch, ahead=ahead)
+        return await self.progress.store(batch, ahead=ahead, after=after)
 
     async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
         """Those of `epics` that are stored under an old id, by their new id: the tracker says which it is."""
@@ -277,14 +303,20 @@ class Projects:
         sinces = {project.key: cursors[project.key].since for project in projects}
         group = [Start(project, sinces[project.key], cursors[project.key].is_settled) for project in projects]
 
-        async def store(pages: Sequence[SharedPage], requested_at: datetime) -> datetime:
+        async def store(
+            pages: Sequence[SharedPage], requested_at: datetime, after: Awaitable[object] | None
+        ) -> datetime:
             [page] = pages
-            return await self._store_shared(page, sinces, requested_at)
+            return await self._store_shared(page, sinces, requested_at, after)
 
         return await self._store_pages(self.many.changed_since(group), _by_itself, store)
 
     async def _store_shared(
-        self, page: SharedPage, sinces: Mapping[str, datetime | None], requested_at: datetime
+        self,
+        page: SharedPage,
+        sinces: Mapping[str, datetime | None],
+        requested_at: datetime,
+        after: Awaitable[object] | None,
     ) -> datetime:
         self._check_shown([*page.cursors, *(epic.project for epic in page.epics)])
         cursors = {key: cursor for key, cursor in page.cursors.items() if key in sinces}
@@ -296,7 +328,7 @@ class Projects:
             requested_at=requested_at,
         )
         ahead = any((since := sinces[key]) is None or cursor > since for key, cursor in cursors.items())
-        return await self.progress.store(batch, ahead=ahead)
+        return await self.progress.store(batch, ahead=ahead, after=after)
 
     # --- what is recorded ---------------------------------------------------------------------
 

@@ -51,13 +51,23 @@ class UpsertResult:
 
 
 class NewEpicsEvaluator(Protocol):
-    """Evaluates new epics in the transaction that stores them."""
+    """Evaluates new epics before they are stored."""
 
-    async def evaluate(self, session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    async def evaluate(
+        self, session: AsyncSession, rows: Sequence[dict[str, Any]], now: datetime
+    ) -> EvaluatedNewEpics | None:
         """Give those rows that it can evaluate the `EVALUATION_COLUMNS`; the others are left as they are."""
 
-    async def record(self, session: AsyncSession, stored: Collection[int]) -> int:
-        """Record what else it found of the epics with the ids `stored`; how many notices are held."""
+
+class EvaluatedNewEpics(Protocol):
+    """Those that were evaluated."""
+
+    async def confirm(self, session: AsyncSession) -> None:
+        """Hold what they were evaluated by until this transaction ends; where it is no longer as it was, take
+        the columns from the rows again."""
+
+    async def record(self, session: AsyncSession, stored: Collection[int], now: datetime) -> int:
+        """Record what else was found of the epics with the ids `stored`; how many notices are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,20 @@ class StoredEpic:
         return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
 
 
+@dataclass(slots=True)
+class ComparedEpics:
+    """What is to be stored of epics, after a look at what is stored of them. `fresh` are rows to be written,
+    `detailed` those of which details changed, each with its id, `NOT_STORED` for a new one; `moved` former
+    keys by ids, `taken_over` the ids of those that another source had."""
+
+    found: UpsertResult = field(default_factory=UpsertResult)
+    fresh: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    detailed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    moved: list[tuple[int, str]] = field(default_factory=list)
+    taken_over: list[int] = field(default_factory=list)
+    evaluated: EvaluatedNewEpics | None = None
+
+
 async def upsert_epics(
     session: AsyncSession,
     source_id: int,
@@ -90,49 +114,81 @@ async def upsert_epics(
     missing: Iterable[base.Missing],
     now: datetime,
     requested_at: datetime | None = None,
-    evaluator: NewEpicsEvaluator | None = None,
 ) -> UpsertResult:
-    """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`,
-    and so are new ones that `evaluator` leaves.
+    """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`.
 
     A fixed number of statements for any number of epics. A state older than the stored one is ignored. If two
     sources see the same ticket, the older source keeps it. Counts of children are newer than those that were
     asked for before `requested_at` (`now` where it is None).
     """
-    result, requested_at = UpsertResult(), requested_at or now
+    compared = await compare_epics(session, source_id, tracker, epics, now, requested_at)
+    return await store_compared(session, source_id, tracker, compared, missing, now)
+
+
+async def compare_epics(
+    session: AsyncSession,
+    source_id: int,
+    tracker: str,
+    epics: Sequence[base.Epic],
+    now: datetime,
+    requested_at: datetime | None = None,
+    evaluator: NewEpicsEvaluator | None = None,
+) -> ComparedEpics:
+    """The first step of `upsert_epics`, which may be a transaction of its own. New epics are evaluated by
+    `evaluator`, which may leave some."""
+    compared, requested_at = ComparedEpics(), requested_at or now
+    found = compared.found
     epics = await with_known_parents(session, source_id, tracker, epics)
     stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
-    fresh: list[tuple[int, dict[str, Any]]] = []
-    detailed: list[tuple[int, dict[str, Any]]] = []
-    moved: list[tuple[int, str]] = []
-    taken_over: list[int] = []
     for epic in _newest_of_each(epics):
         before = stored.get(epic.remote_id)
         if before is not None and before.source_id < source_id and before.removed_at is None:
-            result.skipped += 1
-            result.overlaps.append(epic.key)
+            found.skipped += 1
+            found.overlaps.append(epic.key)
             continue
         row = row_of(epic, requested_at)
         if before is not None and not _is_newer(before, epic, row, source_id):
             if _has_other_details(before, epic, row, requested_at):
-                detailed.append((before.id, row))
+                compared.detailed.append((before.id, row))
             continue
         if before is not None and before.key.lower() != epic.key.lower():
-            moved.append((before.id, before.key.lower()))
+            compared.moved.append((before.id, before.key.lower()))
         if before is not None and before.source_id != source_id:
-            taken_over.append(before.id)
-        result.created += before is None
-        result.updated += before is not None
-        fresh.append((before.id if before is not None else NOT_STORED, row))
-    result.moved_ids += _moved(stored, [row for _, row in (*fresh, *detailed)])
+            compared.taken_over.append(before.id)
+        found.created += before is None
+        found.updated += before is not None
+        compared.fresh.append((before.id if before is not None else NOT_STORED, row))
+    # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
+    compared.fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
+    compared.detailed.sort(key=lambda pair: pair[0])
+    found.moved_ids += _moved(stored, [row for _, row in (*compared.fresh, *compared.detailed)])
+    if evaluator is not None:
+        new = [row for id, row in compared.fresh if id == NOT_STORED]
+        compared.evaluated = await evaluator.evaluate(session, new, now)
+    return compared
+
+
+async def store_compared(
+    session: AsyncSession,
+    source_id: int,
+    tracker: str,
+    compared: ComparedEpics,
+    missing: Iterable[base.Missing],
+    now: datetime,
+) -> UpsertResult:
+    """The second step of `upsert_epics`. What another transaction changed since the first is compared once
+    more, by the statements that write."""
+    result, fresh, detailed = compared.found, compared.fresh, compared.detailed
     removed = {item.ref.remote_id: item.reason for item in missing}
+    if compared.evaluated is not None:
+        await compared.evaluated.confirm(session)
     if (bool(fresh), bool(removed), bool(detailed)).count(True) > 1:
         await lock_stored_epics(session, tracker, [id for id, _ in (*fresh, *detailed)], removed)
-    # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
-    fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
-    result.held = await _upsert(session, source_id, tracker, fresh, now, evaluator)
-    await _update_details(session, sorted(detailed, key=lambda pair: pair[0]), now)
-    await _record_old_keys(session, source_id, taken_over, moved)
+    stored = await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
+    if compared.evaluated is not None:
+        result.held = await compared.evaluated.record(session, stored, now)
+    await _update_details(session, detailed, now)
+    await _record_old_keys(session, source_id, compared.taken_over, compared.moved)
     if removed:
         gone = await _mark_removed(session, source_id, tracker, removed, now)
         result.deleted = len(gone)
@@ -238,22 +294,13 @@ _UPSERT = text(
 
 
 async def _upsert(
-    session: AsyncSession,
-    source_id: int,
-    tracker: str,
-    fresh: Sequence[tuple[int, dict[str, Any]]],
-    now: datetime,
-    evaluator: NewEpicsEvaluator | None,
-) -> int:
-    """Returns how many notices of new epics are held."""
-    if not fresh:
-        return 0
-    if evaluator is not None:
-        await evaluator.evaluate(session, [row for id, row in fresh if id == NOT_STORED])
-    rows = orjson.dumps([row for _, row in fresh]).decode()
-    given = {"source_id": source_id, "tracker": tracker, "now": now, "rows": rows}
-    stored = (await session.scalars(_UPSERT, given)).all()
-    return 0 if evaluator is None else await evaluator.record(session, {*stored})
+    session: AsyncSession, source_id: int, tracker: str, rows: Sequence[dict[str, Any]], now: datetime
+) -> set[int]:
+    """Returns the ids of what is stored now: of a row that was evaluated its own, where it is new."""
+    if not rows:
+        return set()
+    given = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
+    return set(await session.scalars(_UPSERT, given))
 
 
 _UPDATE_DETAILS = text(
