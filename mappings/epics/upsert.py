@@ -11,16 +11,18 @@ from sqlalchemy import text
 
 from mappings.epics.outside_parents import with_known_parents
 from mappings.epics.storable import without_nul
+from mappings.epics.stored import load_different
 from mappings.links.references import READER_VERSION, parse_references, stored_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors import base
     from connectors.ticket_text import Line
+    from mappings.epics.stored import StoredEpic
 
 # The facts of an epic that are stored and compared, with their SQL types.
 FACT_COLUMNS = {
@@ -92,34 +94,13 @@ class UpsertResult:
         self.moved_ids += other.moved_ids
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEpic:
-    id: int
-    source_id: int
-    key: str
-    content_hash: bytes
-    tracker_updated_at: datetime
-    removed_at: datetime | None
-    evaluated_at: datetime | None
-    parent_key: str | None
-    parent: list[str | None]  # its id, title and address
-    children: list[int | None]  # all, and done
-    children_at: datetime | None
-    description: bytes | None  # its hash
-
-    def is_moved_by(self, row: Mapping[str, Any]) -> bool:
-        """Whether what is above or below it may be another with these values, or was never found out."""
-        is_known = self.removed_at is None and self.evaluated_at is not None
-        here = self.key, self.parent_key, self.parent[0]
-        return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
-
-
 def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER_VERSION) -> dict[str, Any]:
-    """The row of an epic as JSON values, with the content hash; times are ISO 8601.
+    """The row of an epic as values of JSON, and of `datetime`, with the content hash; `orjson` writes it.
 
     `requested_at`: when the tracker was asked for it, or before that. `reader_version` is a part of the hash:
     what another version of the reader stored is stored and evaluated again.
     """
+    parent, children = epic.parent, epic.children
     row: dict[str, Any] = {
         "key": epic.key,
         "project": epic.project,
@@ -132,16 +113,16 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
         "assignees": epic.assignees,
         "components": epic.components,
         "milestone": epic.milestone,
-        "parent_key": None if epic.parent is None else epic.parent.key,
+        "parent_key": None if parent is None else parent.key,
         "ticket_references": stored_references(
             parse_references(epic.text, epic.labels, epic.key_result_field)
         ),
         "fields": epic.fields,
-        "tracker_created_at": epic.created_at.isoformat(),
-        "starts_on": _iso(epic.starts_on),
-        "due_on": _iso(epic.due_on),
+        "tracker_created_at": epic.created_at,
+        "starts_on": epic.starts_on,
+        "due_on": epic.due_on,
         "points": epic.points,
-        "finished_at": _iso(epic.finished_at),
+        "finished_at": epic.finished_at,
     }
     try:
         dumped = orjson.dumps(row)
@@ -151,29 +132,18 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
     if not clean:
         row = without_nul(row)
         dumped = orjson.dumps(row)
-    row |= _details(epic, requested_at)
+    row["parent_remote_id"] = None if parent is None else without_nul(parent.remote_id) or None
+    row["parent_title"] = None if parent is None else without_nul(parent.title) or None
+    row["parent_url"] = None if parent is None else without_nul(parent.url) or None
+    row["description"] = _excerpt(epic.text)
+    row["children"] = None if children is None else children.total
+    row["children_done"] = None if children is None else children.done
+    row["children_at"] = None if children is None else requested_at
     row["remote_id"] = epic.remote_id
-    row["tracker_updated_at"] = epic.updated_at.isoformat()
+    row["tracker_updated_at"] = epic.updated_at
     read_as = hashlib.blake2b(dumped, digest_size=16, salt=reader_version.to_bytes(16))
     row["content_hash"] = "\\x" + read_as.hexdigest()
     return row
-
-
-def _iso(moment: date | datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
-    parent, children = epic.parent, epic.children
-    return {
-        "parent_remote_id": None if parent is None else without_nul(parent.remote_id) or None,
-        "parent_title": None if parent is None else without_nul(parent.title) or None,
-        "parent_url": None if parent is None else without_nul(parent.url) or None,
-        "description": _excerpt(epic.text),
-        "children": None if children is None else children.total,
-        "children_done": None if children is None else children.done,
-        "children_at": None if children is None else requested_at.isoformat(),
-    }
 
 
 def _excerpt(lines: Iterable[Line]) -> str | None:
@@ -206,20 +176,22 @@ async def upsert_epics(
     """
     result, requested_at = UpsertResult(), requested_at or now
     epics = await with_known_parents(session, source_id, tracker, epics)
-    stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
+    read = [(epic, row_of(epic, requested_at)) for epic in _newest_of_each(epics)]
+    stored = await load_different(session, source_id, tracker, [row for _, row in read])
     fresh: list[tuple[int, dict[str, Any]]] = []
     detailed: list[tuple[int, dict[str, Any]]] = []
     moved: list[tuple[int, str]] = []
     taken_over: list[int] = []
-    for epic in _newest_of_each(epics):
-        before = stored.get(epic.remote_id)
+    for epic, row in read:
+        if epic.remote_id not in stored:
+            continue
+        before = stored[epic.remote_id]
         if before is not None and before.source_id < source_id and before.removed_at is None:
             result.skipped += 1
             result.overlaps.append(epic.key)
             continue
-        row = row_of(epic, requested_at)
-        if before is not None and not _is_newer(before, epic, row, source_id):
-            if _has_other_details(before, epic, row, requested_at):
+        if before is not None and not before.is_replaced_by(epic, row, source_id):
+            if before.has_other_details(epic, row, requested_at):
                 detailed.append((before.id, row))
             continue
         if before is not None and before.key.lower() != epic.key.lower():
@@ -245,7 +217,7 @@ async def upsert_epics(
     return result
 
 
-def _moved(stored: Mapping[str, StoredEpic], rows: Iterable[dict[str, Any]]) -> list[str]:
+def _moved(stored: Mapping[str, StoredEpic | None], rows: Iterable[dict[str, Any]]) -> list[str]:
     """The tickets that are new, or whose parent or children may be others now."""
     found = [(row, stored.get(row["remote_id"])) for row in rows]
     return [row["remote_id"] for row, before in found if before is None or before.is_moved_by(row)]
@@ -271,47 +243,9 @@ async def lock_stored_epics(
     )
 
 
-def _is_newer(before: StoredEpic, epic: base.Epic, row: dict[str, Any], source_id: int) -> bool:
-    if epic.updated_at < before.tracker_updated_at:
-        return False
-    same = before.content_hash == bytes.fromhex(row["content_hash"][2:])
-    return not same or before.removed_at is not None or before.source_id != source_id
-
-
-def _has_other_details(
-    before: StoredEpic, epic: base.Epic, row: dict[str, Any], requested_at: datetime
-) -> bool:
-    if epic.updated_at < before.tracker_updated_at:
-        return False
-    parent = [row["parent_remote_id"], row["parent_title"], row["parent_url"]]
-    counted = epic.children is not None and (before.children_at is None or before.children_at <= requested_at)
-    if before.parent != parent or before.description != _hash(row["description"]):
-        return True
-    return counted and before.children != [row["children"], row["children_done"]]
-
-
-def _hash(text: str | None) -> bytes | None:
-    return None if text is None else hashlib.sha256(text.encode()).digest()
-
-
-async def load_stored_epics(
-    session: AsyncSession, tracker: str, remote_ids: list[str]
-) -> dict[str, StoredEpic]:
-    rows = await session.execute(
-        text(
-            "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at,"
-            " evaluated_at, parent_key, ARRAY[parent_remote_id, parent_title, parent_url],"
-            " ARRAY[children, children_done], children_at, sha256(convert_to(description, 'UTF8')) FROM epics"
-            " WHERE tracker = :tracker AND remote_id = ANY(:ids)"
-        ),
-        {"tracker": tracker, "ids": remote_ids},
-    )
-    return {remote_id: StoredEpic(*facts) for remote_id, *facts in rows}
-
-
 # A creation time in the future (a wrong clock of the tracker) becomes `:now`, because grace starts there.
 _CLAMPED = {"tracker_created_at": "least(tracker_created_at, :now)"}
-# Another transaction may insert or change the ticket after `load_stored_epics`, so the conflict clause checks
+# Another transaction may insert or change the ticket after `load_different`, so the conflict clause checks
 # again: a newer state is kept, and so is an older source.
 _CHANGING = [name for name in COLUMNS if name != "remote_id"]
 # So it does with the counts: those that were asked for later are kept, and those of a ticket that names none.
