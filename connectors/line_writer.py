@@ -27,8 +27,10 @@ class LineWriter:
             for other in others:
                 self.end()
                 self._add(other, code)
-        else:
+        elif code:
             self._add(words, code)
+        else:
+            self._words.append(words)
 
     def _add(self, words: str, code: bool) -> None:
         if code and not any(map(str.strip, self._words)):
@@ -47,7 +49,10 @@ class LineWriter:
 
 def one_line(text: str) -> str:
     """`text` without invisible characters (Unicode Cf) and without double blanks."""
-    if not text.isascii():
+    if text.isascii():
+        if text.isprintable() and "  " not in text:  # the usual line
+            return text.strip(" ")
+    else:
         text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     return " ".join(storable(text).split())
 

@@ -34,10 +34,10 @@ def reason_of(error: Exception) -> str:
 
 def remote_number(value: object) -> str | None:
     """An id of a tracker as a string: a positive 64-bit number or its digits; None for anything else."""
+    if isinstance(value, str):
+        return value if _NUMBER.fullmatch(value) and (len(value) < 19 or int(value) <= _LARGEST) else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value <= _LARGEST else None
-    if isinstance(value, str) and _NUMBER.fullmatch(value) and int(value) <= _LARGEST:
-        return value
     return None
 
 
@@ -78,7 +78,8 @@ def moment_in(row: Mapping[str, Any], name: str) -> datetime:
 
 def text_in(row: Mapping[str, Any], name: str) -> str:
     """The text `row[name]`; a number as it is written. Raises `NotAsDescribed` for a list or an object."""
-    return text_of(row.get(name), name)
+    value = row.get(name)
+    return value if isinstance(value, str) else text_of(value, name)
 
 
 def text_of(value: Any, name: str) -> str:

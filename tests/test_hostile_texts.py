@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import httpx
+import orjson
 import pytest
 import respx
 from hypothesis import example, given, strategies as st
@@ -340,7 +341,7 @@ def _assert_storable(epic: Epic) -> None:
     assert all(isinstance(text, str) for text in (*texts, *chain(*lists)) if text is not None)
     assert epic.parent is None or epic.parent.key == storable(epic.parent.key)
     assert all(text == storable(text) for text in (*texts, *chain(*lists)) if text is not None)
-    assert "\\u0000" not in json.dumps(row_of(epic, epic.updated_at))
+    assert "\\u0000" not in orjson.dumps(row_of(epic, epic.updated_at)).decode()
 
 
 @given(st.sampled_from(sorted(TICKET["fields"])), VALUES)

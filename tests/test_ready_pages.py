@@ -11,7 +11,6 @@ import pytest
 
 from app.sync.projects import MOST_CHARACTERS, _kind_of
 from app.sync.ready import MOST_TOGETHER, ReadyPages
-from app.sync.relatives import CountedPage
 from connectors.base import Epic, EpicRef, Missing, Page, Unreadable
 from connectors.ticket_text import Line
 
@@ -119,14 +118,13 @@ def _epic(text: str = "", **fields: str) -> Epic:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("counted", [False, True])
-def test_pages_with_epics_alone_are_of_a_kind(counted: bool) -> None:
+def test_pages_with_epics_alone_are_of_a_kind() -> None:
     ref, long = EpicRef("2", "SHOP-2"), "x" * (MOST_CHARACTERS + 1)
-    assert _kind_of(CountedPage(_page(_epic()), counted)) is counted
+    assert _kind_of(_page(_epic())) is not None
     others = [
         _page(_epic(), missing=[Missing(ref, "deleted")]),
         _page(_epic(), unreadable=[Unreadable(ref, "it has no title")]),
         _page(_epic(long)),
         _page(_epic(notes=long)),
     ]
-    assert [_kind_of(CountedPage(page, counted)) for page in others] == [None] * 4
+    assert [_kind_of(page) for page in others] == [None] * 4

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.runtime import Runtime
-from app.sync import relatives
+from app.sync import ready, relatives
 from connectors.sandbox.faults import answer, drop, rewrite
 from tests.support.clock import Clock, later
 from tests.support.queries import versions
@@ -65,7 +65,8 @@ async def test_n_epics_cost_a_request_for_each_hundred(world: World, mode: str) 
     run = await world.sync("jira", mode)
     assert (run["state"], run["error"]) == ("succeeded", None)
     assert await counted(world) == [children(2, 1)] * 203
-    assert world.jira.log.count(COUNTS) == 3
+    requests = world.jira.log.count(COUNTS)  # a full run counts those of pages that came together at once
+    assert requests == 3 if mode == "incremental" else 1 <= requests <= 3
     assert run["requests"] == world.jira.log.count()
 
 
@@ -197,8 +198,9 @@ async def test_a_count_that_fails_leaves_the_counts_and_fails_no_run(
 
 
 async def test_a_limit_is_waited_for_and_no_count_is_made_twice(
-    world: World, runtime: Runtime, clock: Clock
+    world: World, runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ready, "MOST_TOGETHER", 1)  # each page is stored, and counted, by itself
     await jira(world, 150)
     # The first hundred takes two pages: a hundred children, and the first epic itself.
     world.jira.faults.add(COUNTS, answer(429, headers={"Retry-After": "30"}), skip=2)

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.sync.progress import Progress
-    from app.sync.relatives import CountedPage, Relatives
-    from connectors.base import SharedPage
+    from app.sync.relatives import Relatives
+    from connectors.base import Page, SharedPage
     from mappings.sources.projects import StartingCursor
 
 NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
@@ -174,12 +174,11 @@ class Projects:
         since = cursors[project.key].since
 
         async def store(
-            read: Sequence[CountedPage], requested_at: datetime, after: Awaitable[object] | None
+            pages: Sequence[Page], requested_at: datetime, after: Awaitable[object] | None
         ) -> datetime:
-            return await self._store(project.key, read, since, requested_at, after)
+            return await self._store(project.key, pages, since, requested_at, after)
 
-        async with aclosing(self.connector.changed_since(project, since)) as pages:
-            return await self._store_pages(self.relatives.counted(pages), _kind_of, store)
+        return await self._store_pages(self.connector.changed_since(project, since), _kind_of, store)
 
     async def _store_pages(
         self,
@@ -219,13 +218,12 @@ class Projects:
     async def _store(
         self,
         key: str,
-        read: Sequence[CountedPage],
+        pages: Sequence[Page],
         since: datetime | None,
         requested_at: datetime,
         after: Awaitable[object] | None,
     ) -> datetime:
         """Pages that `_kind_of` lets be stored together."""
-        pages = [one.page for one in read]
         epics = tuple(epic for page in pages for epic in page.epics)
         self._check_shown(epic.project for epic in epics)
         # The last of them that names one: it is the newest moment that was read so far.
@@ -238,7 +236,7 @@ class Projects:
             await self._transferred(epics),
             cursors={} if cursor is None else {key: cursor},
             requested_at=requested_at,
-            counted=read[0].counted,
+            counted=await self.relatives.count(epics),
             answer=self.relatives.known_by(pages[-1], requested_at),
         )
         ahead = cursor is not None and (since is None or cursor > since)
@@ -359,22 +357,24 @@ class Projects:
         self._problems.setdefault(project.key, []).append((f"{project.key}: {message}", what_to_do))
 
 
-def _kind_of(read: CountedPage) -> Hashable | None:
+def _kind_of(page: Page) -> Hashable | None:
     """Pages are stored together where they show epics alone, and not very long ones. What one removes, the
     next may have back, and an answer that is known is known of one page."""
-    page = read.page
     if page.missing or page.unreadable or page.answer is not None:
         return None
     if sum(_characters(epic) for epic in page.epics) > MOST_CHARACTERS:
         return None
-    return read.counted
+    return "epics"
 
 
 def _characters(epic: Epic) -> int:
     """Of what may be long on an epic."""
-    return sum(len(line.text) for line in epic.text) + sum(
-        len(value) for values in epic.fields.values() for value in values
-    )
+    characters = 0
+    for line in epic.text:
+        characters += len(line.text)
+    for values in epic.fields.values():
+        characters += sum(map(len, values))
+    return characters
 
 
 def _by_itself(page: SharedPage) -> None:

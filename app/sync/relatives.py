@@ -3,15 +3,13 @@ epics. Asked for at the end of a reading run, within a bound; what is left, by t
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from connectors.base import ConnectorError, Page, Unauthorized, Unavailable
+from connectors.base import ConnectorError, Unauthorized, Unavailable
 from mappings.epics.children import (
     LAG,
     advance_children_cursor,
@@ -25,11 +23,12 @@ from mappings.epics.outside_parents import forget_outside_parents, parents_to_re
 from mappings.runs.reevaluation import reevaluate_below_tickets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Sequence
     from datetime import datetime
 
     from app.sync.progress import Progress
     from connectors.answers import KnownAnswer
+    from connectors.base import Epic, Page
 
 log = structlog.get_logger()
 
@@ -39,19 +38,11 @@ SINGLY_AT_ONCE = 20  # where each takes a request: what a limit interrupts is no
 MOST_COUNTS, MOST_PARENTS = 100, 100
 
 
-@dataclass(frozen=True, slots=True)
-class CountedPage:
-    """A page, and whether the children of its epics were counted. One that Jira does not count has none."""
-
-    page: Page
-    counted: bool
-
-
 class Relatives:
     """Brings the counts of children and the titles of parents up to date.
 
-    A full run counts the children of a page's epics while the next page is on its way, so that they are
-    stored with the epics. Once that fails, it leaves the rest to `update`.
+    A full run counts the children of the epics that are stored together while the next page is on its way, so
+    that they are stored with the epics. Once that fails, it leaves the rest to `update`.
 
     A request that the tracker refuses, that fails, or whose answer cannot be understood leaves what is stored
     as it is: the run has read all its tickets, and these are evaluated without it.
@@ -65,25 +56,14 @@ class Relatives:
         self._counts_pages = self.is_full and not self.connector.children_on_tickets
         self._limited: Unavailable | None = None
 
-    async def counted(self, pages: AsyncGenerator[Page, None]) -> AsyncGenerator[CountedPage, None]:
-        """The pages of a project, those of a full run with the counts that no ticket shows: a page is counted
-        while the next one is on its way."""
-        following = asyncio.ensure_future(anext(pages, None))
+    async def count(self, epics: Sequence[Epic]) -> bool:
+        """Give the epics of a full run the counts that no ticket shows. False where these are not counted; of
+        those that are, an epic without a count has children that Jira does not count. Raises `Unauthorized`.
+        """
+        if not self._counts_pages:
+            return False
         try:
-            while (page := await following) is not None:
-                following = asyncio.ensure_future(anext(pages, None))
-                counted = CountedPage(page, counted=self._counts_pages and await self._count(page))
-                del page  # it may be large, and the next one long in coming
-                yield counted
-                del counted
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-
-    async def _count(self, page: Page) -> bool:
-        refs = [epic.ref for epic in page.epics]
-        try:
-            found = await self.connector.count_children(refs) if refs else {}
+            found = await self.connector.count_children([epic.ref for epic in epics]) if epics else {}
         except Unauthorized:
             raise
         except ConnectorError as error:
@@ -92,7 +72,7 @@ class Relatives:
             self._counts_pages = False
             log.warning("children not counted with their epics", reason=error.message)
             return False
-        for epic in page.epics:
+        for epic in epics:
             epic.children = found.get(epic.remote_id)
         return True
 

@@ -1,7 +1,7 @@
 """The children of Jira's tickets, which no ticket shows: found and counted by searches.
 
 Jira dates no epic anew when a child of it changes, only the child. So one search asks which children changed,
-whatever their number of epics, and one search counts the children of a hundred epics. Both send their JQL in
+whatever their number of epics, and one search counts the children of 250 epics. Both send their JQL in
 the address, which holds ids alone.
 """
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from connectors.jira.transport import JiraTransport
 
-AT_ONCE = 100  # epics whose children one search counts
+AT_ONCE = 250  # epics whose children one search counts: an address of at most about four thousand signs
 ROWS = 1000  # Jira may give fewer, and gives more of a short row
 MOST_PAGES = 100  # of one search; an epic with more children is not counted
-# One after the other. Dividing a hundred epics down to one that Jira does not know takes seven.
+# One after the other. Dividing 250 epics down to one that Jira does not know takes eight.
 MOST_REFUSED = 12
 
 

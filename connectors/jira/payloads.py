@@ -98,10 +98,13 @@ def ticket_of(
     """
     try:
         ticket = _ticket_of(row_of(issue), site, fields)
+        found = issue["fields"]
         for field in planned:
-            set_planned(ticket.epic, field.member, field.name, map(issue["fields"].get, field.ids))
+            # Most tickets have none.
+            if values := [value for id in field.ids if (value := found.get(id)) is not None]:
+                set_planned(ticket.epic, field.member, field.name, values)
         if key_results is not None:
-            ticket.epic.key_result_field = _named_field(issue["fields"], *key_results)
+            ticket.epic.key_result_field = _named_field(found, *key_results)
         return ticket
     except MISREADINGS as error:
         named = quoted(issue.get("key") or "(no key)") if isinstance(issue, dict) else "(no key)"
@@ -127,13 +130,13 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         status_category=category,
         created_at=moment_in(found, "created"),
         updated_at=moment_in(found, "updated"),
-        labels=tuple(map(_label, list_in(found, "labels"))),
+        labels=_labels(list_in(found, "labels")),
         assignees=_names([found.get("assignee")]),
         components=_names(list_in(found, "components")),
         milestone=next(iter(_names(list_in(found, "fixVersions"))), None),
         parent=None if sub_task else _parent_of(object_in(found, "parent"), key, site),
         text=_text_of_description(found.get("description")),
-        fields={name: strings_of(found[name]) for name in fields if name in found},
+        fields={name: strings_of(found[name]) for name in fields if name in found} if fields else {},
         finished_at=_finished_at(found) if category == "done" else None,
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
@@ -234,10 +237,11 @@ def project_key_of(value: Any) -> str | None:
     return value if isinstance(value, str) and _PROJECT_KEY.fullmatch(value) else None
 
 
-def _label(value: Any) -> str:
-    if not isinstance(value, str):
-        raise NotAsDescribed(f"its labels have one that is no text but {quoted(value)}")
-    return value
+def _labels(values: list[Any]) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str):
+            raise NotAsDescribed(f"its labels have one that is no text but {quoted(value)}")
+    return tuple(values)
 
 
 def category_of(status: Mapping[str, Any]) -> StatusCategory:
@@ -245,7 +249,9 @@ def category_of(status: Mapping[str, Any]) -> StatusCategory:
     return _CATEGORIES.get(str(object_in(status, "statusCategory").get("key")), "todo")
 
 
-def _names(things: Iterable[Any]) -> tuple[str, ...]:
+def _names(things: Sequence[Any]) -> tuple[str, ...]:
+    if not things:
+        return ()
     found = [
         text_of(name, "name")
         for thing in things

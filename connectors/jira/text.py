@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.line_writer import LineWriter, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from connectors.ticket_text import Cell, Line
 
@@ -20,6 +20,8 @@ _SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup", "media", "me
 _INLINE = {
     "text", "mention", "emoji", "date", "status", "inlineCard", "inlineExtension", "hardBreak",
 }  # fmt: skip
+# Blocks that say what their lines are.
+_WITH_PLACE = {"heading", "table", "tableRow", "tableCell", "tableHeader"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,39 +41,48 @@ class _AdfReader:
 
     def __init__(self) -> None:
         self._lines, self._tables = LineWriter(), Tables()
-        self._around: list[Cell | None] = []  # the cells around the open tables
+        self._left_to_enter = MOST_NODES
 
     def read(self, document: dict[str, Any]) -> tuple[Line, ...]:
         stack: list[Any] = [document]  # nodes to enter, and the kinds of nodes to leave
-        entered = 0
-        while stack and entered < MOST_NODES:
+        while stack and self._left_to_enter > 0:
             node = stack.pop()
             if isinstance(node, _Left):
                 self._leave(node)
                 continue
-            entered += 1
+            self._left_to_enter -= 1
             if isinstance(node, dict):
                 stack += self._enter(node)
         self._lines.end()
         return tuple(self._lines.lines)
 
-    def _enter(self, node: Mapping[str, Any]) -> list[Any]:
+    def _enter(self, node: Mapping[str, Any]) -> Sequence[Any]:
         """Takes in what the node itself says; what to walk through after it, the last first."""
         kind, content = node.get("type"), node.get("content")
         if not isinstance(kind, str):
             kind = ""
         if kind in _INLINE and not isinstance(content, list):
             self._inline(kind, node)
-            return []
+            return ()
         self._lines.end()
         if kind in _SKIPPED:
-            return []
+            return ()
         attrs = node.get("attrs")
-        if not isinstance(attrs, dict):
-            attrs = {}
-        elif words := _text(attrs, "url" if kind in {"blockCard", "embedCard"} else "title"):
+        if isinstance(attrs, dict) and (
+            words := _text(attrs, "url" if kind in {"blockCard", "embedCard"} else "title")
+        ):
             self._lines.add(words)
             self._lines.end()
+        left = self._begin(kind, attrs) if kind in _WITH_PLACE else _PLAIN_END
+        if not isinstance(content, list):
+            return ()
+        read = self._read_words(content)
+        if read == len(content):  # a paragraph, as a rule
+            self._leave(left)
+            return ()
+        return [left, *reversed(content[read:])]
+
+    def _begin(self, kind: str, attrs: Any) -> _Left:
         left = _Left(kind, self._lines.cell)
         if kind == "heading":
             self._lines.kind = "heading"
@@ -80,9 +91,9 @@ class _AdfReader:
             self._lines.cell = None
         elif kind == "tableRow":
             self._tables.row()
-        elif kind in {"tableCell", "tableHeader"}:
-            self._lines.cell = self._tables.enter(_columns(attrs.get("colspan")))
-        return [left, *reversed(content)] if isinstance(content, list) else []
+        else:
+            self._lines.cell = self._tables.enter(_columns(attrs))
+        return left
 
     def _leave(self, left: _Left) -> None:
         self._lines.end()
@@ -93,16 +104,31 @@ class _AdfReader:
             if left.kind == "table":
                 self._tables.close()
 
+    def _read_words(self, content: Sequence[Any]) -> int:
+        """Takes in the parts of a line that `content` begins with, off the stack; how many there are."""
+        read = 0
+        for node in content:
+            if not isinstance(node, dict) or read == self._left_to_enter:
+                break
+            kind = node.get("type")
+            if not isinstance(kind, str) or kind not in _INLINE or isinstance(node.get("content"), list):
+                break
+            self._inline(kind, node)
+            read += 1
+        self._left_to_enter -= read
+        return read
+
     def _inline(self, kind: str, node: Mapping[str, Any]) -> None:
-        if kind == "hardBreak":
-            self._lines.end()
-        elif kind == "text":
+        if kind == "text":
             marks = node.get("marks")
-            styles: set[str] = set()
-            if isinstance(marks, list):
-                styles = {str(mark.get("type")) for mark in marks if isinstance(mark, dict)}
+            if not isinstance(marks, list):
+                self._lines.add(_text(node, "text"))
+                return
+            styles = {str(mark.get("type")) for mark in marks if isinstance(mark, dict)}
             if "strike" not in styles:
                 self._lines.add(_text(node, "text"), code="code" in styles)
+        elif kind == "hardBreak":
+            self._lines.end()
         else:
             attrs = node.get("attrs")
             attrs = attrs if isinstance(attrs, dict) else {}
@@ -119,12 +145,16 @@ class _Left:
         self.kind, self.cell = kind, cell
 
 
+_PLAIN_END = _Left("", None)
+
+
 def _text(members: Mapping[str, Any], name: str) -> str:
     value = members.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _columns(span: Any) -> int:
+def _columns(attrs: Any) -> int:
+    span = attrs.get("colspan") if isinstance(attrs, dict) else None
     return span if isinstance(span, int) and 1 <= span <= 1_000 else 1
 
 

@@ -12,7 +12,7 @@ from mappings.links.references import READER_VERSION, parse_references, stored_r
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date, datetime
+    from datetime import datetime
 
     from connectors import base
     from connectors.ticket_text import Line
@@ -70,11 +70,12 @@ EVALUATION_COLUMNS = {
 
 
 def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER_VERSION) -> dict[str, Any]:
-    """The row of an epic as JSON values, with the content hash; times are ISO 8601.
+    """The row of an epic as values of JSON, and of `datetime`, with the content hash; `orjson` writes it.
 
     `requested_at`: when the tracker was asked for it, or before that. `reader_version` is a part of the hash:
     what another version of the reader stored is stored and evaluated again.
     """
+    parent, children = epic.parent, epic.children
     row: dict[str, Any] = {
         "key": epic.key,
         "project": epic.project,
@@ -87,16 +88,16 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
         "assignees": epic.assignees,
         "components": epic.components,
         "milestone": epic.milestone,
-        "parent_key": None if epic.parent is None else epic.parent.key,
+        "parent_key": None if parent is None else parent.key,
         "ticket_references": stored_references(
             parse_references(epic.text, epic.labels, epic.key_result_field)
         ),
         "fields": epic.fields,
-        "tracker_created_at": epic.created_at.isoformat(),
-        "starts_on": _iso(epic.starts_on),
-        "due_on": _iso(epic.due_on),
+        "tracker_created_at": epic.created_at,
+        "starts_on": epic.starts_on,
+        "due_on": epic.due_on,
         "points": epic.points,
-        "finished_at": _iso(epic.finished_at),
+        "finished_at": epic.finished_at,
     }
     try:
         dumped = orjson.dumps(row)
@@ -106,29 +107,18 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
     if not clean:
         row = without_nul(row)
         dumped = orjson.dumps(row)
-    row |= _details(epic, requested_at)
+    row["parent_remote_id"] = None if parent is None else without_nul(parent.remote_id) or None
+    row["parent_title"] = None if parent is None else without_nul(parent.title) or None
+    row["parent_url"] = None if parent is None else without_nul(parent.url) or None
+    row["description"] = _excerpt(epic.text)
+    row["children"] = None if children is None else children.total
+    row["children_done"] = None if children is None else children.done
+    row["children_at"] = None if children is None else requested_at
     row["remote_id"] = epic.remote_id
-    row["tracker_updated_at"] = epic.updated_at.isoformat()
+    row["tracker_updated_at"] = epic.updated_at
     read_as = hashlib.blake2b(dumped, digest_size=16, salt=reader_version.to_bytes(16))
     row["content_hash"] = "\\x" + read_as.hexdigest()
     return row
-
-
-def _iso(moment: date | datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
-    parent, children = epic.parent, epic.children
-    return {
-        "parent_remote_id": None if parent is None else without_nul(parent.remote_id) or None,
-        "parent_title": None if parent is None else without_nul(parent.title) or None,
-        "parent_url": None if parent is None else without_nul(parent.url) or None,
-        "description": _excerpt(epic.text),
-        "children": None if children is None else children.total,
-        "children_done": None if children is None else children.done,
-        "children_at": None if children is None else requested_at.isoformat(),
-    }
 
 
 def _excerpt(lines: Iterable[Line]) -> str | None:

@@ -8,12 +8,8 @@ from sqlalchemy import select, text
 
 from connectors import base
 from mappings.epics.storable import without_nul
-from mappings.epics.upsert import (
-    UpsertResult,
-    load_stored_epics,
-    lock_stored_epics,
-    upsert_epics,
-)
+from mappings.epics.stored import load_stored_epics
+from mappings.epics.upsert import UpsertResult, lock_stored_epics, upsert_epics
 from mappings.notices.marker import remember_transfer
 from mappings.tables import MANUAL_ORIGINS, EpicRow, SourceRow
 

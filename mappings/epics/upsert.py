@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +10,7 @@ from sqlalchemy import text
 
 from mappings.epics.outside_parents import with_known_parents
 from mappings.epics.rows import COLUMNS, DETAIL_COLUMNS, EVALUATION_COLUMNS, row_of
+from mappings.epics.stored import load_different
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors import base
+    from mappings.epics.stored import StoredEpic
 
 _COUNTS = ("children", "children_done", "children_at")
 # The sort key of an epic that is not stored yet: larger than every id.
@@ -70,28 +71,6 @@ class EvaluatedNewEpics(Protocol):
         """Record what else was found of the epics with the ids `stored`; how many notices are held."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEpic:
-    id: int
-    source_id: int
-    key: str
-    content_hash: bytes
-    tracker_updated_at: datetime
-    removed_at: datetime | None
-    evaluated_at: datetime | None
-    parent_key: str | None
-    parent: list[str | None]  # its id, title and address
-    children: list[int | None]  # all, and done
-    children_at: datetime | None
-    description: bytes | None  # its hash
-
-    def is_moved_by(self, row: Mapping[str, Any]) -> bool:
-        """Whether what is above or below it may be another with these values, or was never found out."""
-        is_known = self.removed_at is None and self.evaluated_at is not None
-        here = self.key, self.parent_key, self.parent[0]
-        return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
-
-
 @dataclass(slots=True)
 class ComparedEpics:
     """What is to be stored of epics, after a look at what is stored of them. `fresh` are rows to be written,
@@ -139,16 +118,18 @@ async def compare_epics(
     compared, requested_at = ComparedEpics(), requested_at or now
     found = compared.found
     epics = await with_known_parents(session, source_id, tracker, epics)
-    stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
-    for epic in _newest_of_each(epics):
-        before = stored.get(epic.remote_id)
+    read = [(epic, row_of(epic, requested_at)) for epic in _newest_of_each(epics)]
+    stored = await load_different(session, source_id, tracker, [row for _, row in read])
+    for epic, row in read:
+        if epic.remote_id not in stored:
+            continue
+        before = stored[epic.remote_id]
         if before is not None and before.source_id < source_id and before.removed_at is None:
             found.skipped += 1
             found.overlaps.append(epic.key)
             continue
-        row = row_of(epic, requested_at)
-        if before is not None and not _is_newer(before, epic, row, source_id):
-            if _has_other_details(before, epic, row, requested_at):
+        if before is not None and not before.is_replaced_by(epic, row, source_id):
+            if before.has_other_details(epic, row, requested_at):
                 compared.detailed.append((before.id, row))
             continue
         if before is not None and before.key.lower() != epic.key.lower():
@@ -196,7 +177,7 @@ async def store_compared(
     return result
 
 
-def _moved(stored: Mapping[str, StoredEpic], rows: Iterable[dict[str, Any]]) -> list[str]:
+def _moved(stored: Mapping[str, StoredEpic | None], rows: Iterable[dict[str, Any]]) -> list[str]:
     """The tickets that are new, or whose parent or children may be others now."""
     found = [(row, stored.get(row["remote_id"])) for row in rows]
     return [row["remote_id"] for row, before in found if before is None or before.is_moved_by(row)]
@@ -222,47 +203,9 @@ async def lock_stored_epics(
     )
 
 
-def _is_newer(before: StoredEpic, epic: base.Epic, row: dict[str, Any], source_id: int) -> bool:
-    if epic.updated_at < before.tracker_updated_at:
-        return False
-    same = before.content_hash == bytes.fromhex(row["content_hash"][2:])
-    return not same or before.removed_at is not None or before.source_id != source_id
-
-
-def _has_other_details(
-    before: StoredEpic, epic: base.Epic, row: dict[str, Any], requested_at: datetime
-) -> bool:
-    if epic.updated_at < before.tracker_updated_at:
-        return False
-    parent = [row["parent_remote_id"], row["parent_title"], row["parent_url"]]
-    counted = epic.children is not None and (before.children_at is None or before.children_at <= requested_at)
-    if before.parent != parent or before.description != _hash(row["description"]):
-        return True
-    return counted and before.children != [row["children"], row["children_done"]]
-
-
-def _hash(text: str | None) -> bytes | None:
-    return None if text is None else hashlib.sha256(text.encode()).digest()
-
-
-async def load_stored_epics(
-    session: AsyncSession, tracker: str, remote_ids: list[str]
-) -> dict[str, StoredEpic]:
-    rows = await session.execute(
-        text(
-            "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at,"
-            " evaluated_at, parent_key, ARRAY[parent_remote_id, parent_title, parent_url],"
-            " ARRAY[children, children_done], children_at, sha256(convert_to(description, 'UTF8')) FROM epics"
-            " WHERE tracker = :tracker AND remote_id = ANY(:ids)"
-        ),
-        {"tracker": tracker, "ids": remote_ids},
-    )
-    return {remote_id: StoredEpic(*facts) for remote_id, *facts in rows}
-
-
 # A creation time in the future (a wrong clock of the tracker) becomes `:now`, because grace starts there.
 _CLAMPED = {"tracker_created_at": "least(tracker_created_at, :now)"}
-# Another transaction may insert or change the ticket after `load_stored_epics`, so the conflict clause checks
+# Another transaction may insert or change the ticket after `load_different`, so the conflict clause checks
 # again: a newer state is kept, and so is an older source.
 _CHANGING = [name for name in COLUMNS if name != "remote_id"]
 # So it does with the counts: those that were asked for later are kept, and those of a ticket that names none.

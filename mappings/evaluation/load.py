@@ -160,14 +160,14 @@ async def _evaluated_rows(session: AsyncSession, query: Select[Any]) -> list[Epi
 
 def new_row(row: Mapping[str, Any], id: int, source_id: int, tracker: str, now: datetime) -> EpicRow:
     """A row that is about to be stored (`epics.rows.row_of`), as it would be read back."""
-    created, updated = datetime.fromisoformat(row["tracker_created_at"]), row["tracker_updated_at"]
+    created, updated = row["tracker_created_at"], row["tracker_updated_at"]
     stored = {
         "id": id,
         "source_id": source_id,
         "tracker": tracker,
         "read_at": now,
         "tracker_created_at": min(created.astimezone(UTC), now),
-        "tracker_updated_at": datetime.fromisoformat(updated).astimezone(UTC),
+        "tracker_updated_at": updated.astimezone(UTC),
     }
     read = stored.get
     return cast("EpicRow", _EvaluatedRow._make([read(name, row.get(name)) for name in _NAMES]))

@@ -83,18 +83,23 @@ class References:
         return bool(self.declarations)
 
 
+_NONE = References()
+
+
 def parse_references(
     lines: Iterable[Line], labels: Iterable[str], field: NamedField | None = None
 ) -> References:
     """What the ticket may name, as docs/ticket.md tells it; the same place with the same words once."""
-    of_labels = ([found] for label in labels if (found := _of_label(label)) is not None)
+    of_labels = [[found] for label in labels if (found := _of_label(label)) is not None]
     of_field = () if field is None else ([found] for found in _of_field(field))
     kept, more = list[Declaration](), False
     for groups in (_of_lines(lines), of_labels, of_field):
+        if not groups:
+            continue
         bounded, cut = _bounded(groups)
         kept += bounded
         more = more or cut
-    return References(tuple(kept), more)
+    return References(tuple(kept), more) if kept or more else _NONE
 
 
 def looks_like_key(word: str, shapes: Container[str] = ()) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+import orjson
 import psycopg
 import requests
 
@@ -52,7 +53,7 @@ def fetch_and_insert(tracker: Tracker, database: str) -> float:
         for page in _pages(tracker):
             asked = datetime.now(UTC)
             rows = [row_of(payloads.ticket_of(issue, site).epic, asked) for issue in page]
-            count += connection.execute(_INSERT_COLUMNS, [json.dumps(rows)]).rowcount
+            count += connection.execute(_INSERT_COLUMNS, [orjson.dumps(rows).decode()]).rowcount
         return _checked(perf_counter() - start, count, tracker)
 
 
