@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -11,11 +12,18 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from app.server.server import WebServer, open_listener
+from connectors.registry import KINDS
+from connectors.sandbox.company.bulk import add_epics
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
 from connectors.webhooks import signed
+from tests.bench import bare
 from tests.bench.door import _bodies, _requests
 from tests.bench.load import Line as Connection, drive, request
 from tests.bench.northing import SECRET
 from tests.bench.report import Report, ratio, spread
+from tests.bench.servers import Tracker
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,29 @@ def test_a_target_is_for_the_median_of_the_ratios(
 
 def test_a_spread_names_the_unit_once() -> None:
     assert spread([3000, 1000, 2000], "{:,.0f}", "/s") == "2,000 /s (1,000, 3,000)"
+
+
+async def test_the_bare_ways_ask_for_the_pages_that_a_sync_asks_for() -> None:
+    """Else the tracker would make them while a sync is measured, and they would not be the same."""
+    site = JiraSite()
+    add_epics(site, bare.PROJECT, 3)
+    jira = KINDS["jira"]
+    async with serve(JiraTracker(site)) as url:
+        tracker = Tracker(url, site.bot.token, 3, site.bot.email)
+        await asyncio.to_thread(bare.fetch_and_decode, tracker)
+        connector = jira.connect(
+            url,
+            jira.credentials.model_validate(tracker.credentials),
+            jira.scope.model_validate({}),
+            jira.epics.model_validate({}),
+        )
+        try:
+            (project,) = await connector.projects()
+            pages = [page async for page in connector.changed_since(project, None)]
+        finally:
+            await connector.aclose()
+    assert sum(len(page.epics) for page in pages) == 3
+    assert [len(issue.rendered) for issue in site.issues.values()] == [1, 1, 1]
 
 
 @asynccontextmanager

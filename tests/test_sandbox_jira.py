@@ -1,6 +1,6 @@
 """The simulated Jira behaves where naive clients go wrong: search, tokens, moves, rights, comments."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,8 @@ import pytest
 
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.jql import JqlError, parse
+from connectors.sandbox.jira.records import Issue
+from connectors.sandbox.jira.search import KEPT_RESULTS
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
@@ -134,6 +136,29 @@ async def test_a_token_is_bound_to_its_query(site: JiraSite) -> None:
         for jql, token in (("project = PAY", first["nextPageToken"]), (OLDEST, "made-up")):
             answer = await http.get("/search/jql", params={"jql": jql, "nextPageToken": token})
             assert (answer.status_code, "next page token" in answer.text) == (400, True)
+
+
+async def test_a_walk_finds_its_issues_once_whatever_is_searched_between_its_pages() -> None:
+    class CountingSite(JiraSite):
+        asked = 0
+
+        def indexed(self, current: Iterable[str] = ()) -> Iterator[Issue]:
+            self.asked += 1
+            return super().indexed(current)
+
+    site = CountingSite()
+    site.add_project("SHOP", "Online shop")
+    pages = KEPT_RESULTS + 2
+    for number in range(pages):
+        site.create("SHOP", f"Epic {number}")
+    params: dict[str, str | int] = {"jql": OLDEST, "maxResults": 1}
+    async with client(site) as http:
+        for number in range(1, pages + 1):
+            body = (await http.get("/search/jql", params=params)).json()
+            params["nextPageToken"] = body.get("nextPageToken", "")
+            await http.get("/search/jql", params={"jql": f"key = SHOP-{number} AND labels is EMPTY"})
+    assert body["isLast"]
+    assert site.asked == 1 + pages  # each search once
 
 
 async def test_an_issue_changed_during_a_walk_is_not_lost(site: JiraSite) -> None:

@@ -6,16 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
+from mappings.sources.removals import FETCHED_AT_ONCE, epics_not_removed
 from tests.support.clock import Clock
+from tests.support.epic_rows import NOW, add_epic, add_source
 from tests.support.queries import gone, projects
 from tests.support.runs import counts
 from tests.support.world import OFF, World, epic_path
 
 SHOP = {"projects": ["SHOP"]}
 REPOSITORY = {"repositories": ["acme/shop"]}
+_COPIES = f"""
+    INSERT INTO epics (source_id, tracker, remote_id, key, project, title, url, type, status, status_category,
+        labels, assignees, components, ticket_references, fields, tracker_created_at, tracker_updated_at,
+        content_hash, read_at)
+    SELECT source_id, tracker, 'SHOP-' || n, 'SHOP-' || n, project, title, url, type, status,
+        status_category, labels, assignees, components, ticket_references, fields, tracker_created_at,
+        tracker_updated_at, content_hash, read_at
+    FROM epics, generate_series(1, {FETCHED_AT_ONCE}) AS n ORDER BY n
+"""
 
 
 async def _refused(world: World, source: str, key: str) -> str:
@@ -211,6 +223,19 @@ async def test_a_repository_not_listed_any_more_loses_its_epics(
     run = await world.sync("github", "full")
     assert (run["state"], run["deleted"]) == ("succeeded", 1)
     assert await gone(runtime) == {"acme/core#1": "deleted"}
+
+
+async def test_stored_epics_are_looked_through_some_at_a_time(runtime: Runtime) -> None:
+    async with runtime.sessions.begin() as session:
+        source, other = await add_source(session), await add_source(session, "other")
+        await add_epic(session, source, "SHOP-0")
+        await session.execute(text(_COPIES))
+        await add_epic(session, source, "GONE-1", removed_at=NOW, removal_reason="deleted")
+        await add_epic(session, other, "OTHER-1")
+        lists = [[*some] async for some in epics_not_removed(session, source.id)]
+    assert [len(some) for some in lists] == [FETCHED_AT_ONCE, 1]
+    seen = [tuple(epic) for some in lists for epic in some]
+    assert seen == [("SHOP", f"SHOP-{n}", f"SHOP-{n}") for n in range(FETCHED_AT_ONCE + 1)]
 
 
 async def test_an_organization_that_cannot_be_listed_loses_nothing(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from app.sync.hiccups import after_hiccups
+from app.sync.met_ids import MetIds
 from app.sync.new_epics import NewEpics
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
@@ -77,7 +78,7 @@ class Progress:
     recorded_requests: int = 0
     recorded_uncounted: int = 0
     resumed: bool = False
-    met_ids: set[str] = field(default_factory=set)
+    met_ids: MetIds = field(default_factory=MetIds)
     overlaps: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
@@ -265,7 +266,7 @@ class Progress:
     async def _met(self, batch: Batch) -> None:
         unreadable = {item.ref.remote_id for _, item in batch.unreadable if item.ref is not None}
         read = {epic.remote_id for epic in batch.epics} | {item.ref.remote_id for item in batch.missing}
-        self.met_ids |= {epic.remote_id for epic in batch.epics} | unreadable
+        self.met_ids.update({epic.remote_id for epic in batch.epics} | unreadable)
         self.unreadable |= unreadable
         await self.forget_unreadable((read - unreadable) & self.unreadable)
 

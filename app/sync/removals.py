@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from mappings.sources.unreadable import forget_not_met, projects_with_unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from app.sync.progress import Progress
 
 # If more than this share of a source's epics, and more than this many, are gone, a person must accept it.
@@ -56,20 +59,14 @@ class Removals:
         lists now.
         """
         async with self.runtime.sessions() as session:
-            stored = await epics_not_removed(session, self.source.id)
             read = await projects_read_by(session, self.run.id)
             source_changed = await changed_since_full_run(session, self.source)
             allowed = await allowed_removals(session, self.run, self.source.tracker)
-        out_of_reach = self._out_of_reach(projects)
-        unmet = [
-            EpicRef(remote_id, key)
-            for project, remote_id, key in stored
-            if remote_id not in self.progress.met_ids and (project in read or out_of_reach(project))
-        ]
-        self.project_of = {remote_id: project for project, remote_id, _ in stored}
+            out_of_reach = self._out_of_reach(projects)
+            stored, unmet = await self._unmet(session, lambda key: key in read or out_of_reach(key))
         # Accepted removals come last: the guard does not count them, and may stop the look-up before them.
         unmet.sort(key=lambda ref: ref.remote_id in allowed)
-        seen = _LookedUp(len(stored), allowed, source_changed)
+        seen = _LookedUp(stored, allowed, source_changed)
         await self._look_up(unmet, seen)
         if unmet:
             # Asked again: with credentials that expired meanwhile, every ticket would look deleted.
@@ -93,6 +90,20 @@ class Removals:
             return self._drop_guard_error(seen)
         await self._forget_unreadable(seen, read, out_of_reach)
         return None
+
+    async def _unmet(
+        self, session: AsyncSession, covered: Callable[[str], bool]
+    ) -> tuple[int, list[EpicRef]]:
+        """How many epics are stored, and those that the run did not meet, of projects that it `covered`."""
+        stored, unmet = 0, []
+        async with aclosing(epics_not_removed(session, self.source.id)) as epics:
+            async for some in epics:
+                stored += len(some)
+                for project, remote_id, key in some:
+                    if remote_id not in self.progress.met_ids and covered(project):
+                        unmet.append(EpicRef(remote_id, key))
+                        self.project_of[remote_id] = project
+        return stored, unmet
 
     async def _forget_unreadable(
         self, seen: _LookedUp, read: set[str], out_of_reach: Callable[[str], bool]

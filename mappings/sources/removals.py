@@ -9,21 +9,27 @@ from sqlalchemy import Row, delete, func, select, text
 from mappings.tables import UNFINISHED_STATES, EpicRow, HeldRemovalRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
 MOST_KEYS = 20  # that are named of what a run holds
+FETCHED_AT_ONCE = 2000
 
 
-async def epics_not_removed(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
-    """The project, remote id and key of every epic of this source that is not removed, in order of id."""
-    rows = await session.execute(
+async def epics_not_removed(
+    session: AsyncSession, source_id: int
+) -> AsyncGenerator[Sequence[Row[str, str, str]], None]:
+    """The project, remote id and key of every epic of this source that is not removed, in order of id; some
+    at a time, since a source may have a million."""
+    rows = await session.stream(
         select(EpicRow.project, EpicRow.remote_id, EpicRow.key)
         .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
         .order_by(EpicRow.id)
+        .execution_options(yield_per=FETCHED_AT_ONCE)
     )
-    return rows.all()
+    async for some in rows.partitions():
+        yield some
 
 
 async def changed_since_full_run(session: AsyncSession, source: SourceRow) -> bool:

@@ -72,18 +72,22 @@ def _pages(tracker: Tracker) -> Iterator[list[dict[str, Any]]]:
     """The pages Northing asks for, with the same fields and in the same order."""
     with requests.Session() as session:
         session.auth = (tracker.email, tracker.token)
-        types = session.get(f"{tracker.url}/rest/api/3/issuetype", timeout=SECONDS).json()
-        jql = search.jql_of(PROJECT, payloads.epic_type_ids(types, None), None, None)
-        token: str | None = None
+        body = first_search(session, tracker)
         while True:
-            body = search.search_body(jql, (), token)
             answer = session.post(f"{tracker.url}/rest/api/3/search/jql", json=body, timeout=SECONDS)
             answer.raise_for_status()
             page = json.loads(answer.content)
             yield page["issues"]
-            token = page.get("nextPageToken")
-            if token is None:
+            if page.get("nextPageToken") is None:
                 return
+            body["nextPageToken"] = page["nextPageToken"]
+
+
+def first_search(session: requests.Session, tracker: Tracker) -> dict[str, Any]:
+    """The body of the first search that Northing sends: the same epics with the same fields."""
+    types = session.get(f"{tracker.url}/rest/api/3/issuetype", timeout=SECONDS).json()
+    jql = search.jql_of(PROJECT, payloads.epic_type_ids(types, None), None, None)
+    return search.search_body(jql, payloads.DUE_DATE.ids, None)
 
 
 def _checked(seconds: float, count: int, tracker: Tracker) -> float:

@@ -10,7 +10,7 @@ from tests.bench.report import Line, Report
 from tests.bench.servers import Databases, Tracker
 
 # Ten times the epics. To hold them all, or all their JSON, would add a third and more to the process; what
-# may grow is the set of ids a full run has met, some 100 bytes each, and what the allocator does not return.
+# may grow is the set of ids a full run has met, eight bytes each, and what the allocator does not return.
 MOST_GROWTH = 0.1
 MOST_ROUNDS = 3
 

@@ -13,12 +13,10 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import requests
 
-from connectors.jira import payloads, search
-from tests.bench.bare import PROJECT, SECONDS
+from tests.bench.bare import first_search
 from tests.bench.first_sync import Cost, first_sync
 from tests.bench.machine import postgres_seconds, postmaster_of
 from tests.bench.report import Line, Report, ratio, spread
@@ -77,21 +75,11 @@ def _run(command: list[str]) -> None:
     )
 
 
-def _search(tracker: Tracker) -> dict[str, Any]:
-    """The body of the first search that Northing sends: the same epics with the same fields."""
-    account = (tracker.email, tracker.token)
-    types = requests.get(f"{tracker.url}/rest/api/3/issuetype", auth=account, timeout=SECONDS).json()
-    return search.search_body(
-        search.jql_of(PROJECT, payloads.epic_type_ids(types, None), None, None), (), None
-    )
-
-
 def _load(python: Path, folder: Path, database: str, tracker: Tracker) -> Cost:
-    given: dict[str, Any] = asdict(tracker) | {
-        "database": database,
-        "folder": str(folder),
-        "search": _search(tracker),
-    }
+    with requests.Session() as session:
+        session.auth = (tracker.email, tracker.token)
+        search = first_search(session, tracker)
+    given = asdict(tracker) | {"database": database, "folder": str(folder), "search": search}
     postmaster = postmaster_of(database)
     postgres = postgres_seconds(postmaster)
     done = subprocess.run(

@@ -28,7 +28,7 @@ MOST_RECONCILED = 50
 MOST_FETCHED = 100
 VALIDATIONS = {"strict", "warn", "none"}
 KEPT_TOKENS = 10_000
-KEPT_RESULTS = 4
+KEPT_RESULTS = 64  # of several projects that are read side by side, with the searches between their pages
 GONE = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API."
 
 
@@ -73,7 +73,7 @@ class SearchRequest:
 
 
 class Search:
-    """The search routes of one site, with its page tokens and the last few result lists."""
+    """The search routes of one site, with its page tokens and the result lists that were used last."""
 
     def __init__(self, site: JiraSite) -> None:
         self.site = site
@@ -145,7 +145,9 @@ class Search:
         viewer = call.known()
         denied = frozenset(self.site.denied)
         cache_key = (request.jql, viewer.account_id, request.reconcile, denied, self.site.version)
-        if cache_key not in self._results:
+        if cache_key in self._results:
+            self._results.move_to_end(cache_key)  # its next page may be asked for after many other searches
+        else:
             try:
                 query = parse(request.jql, self.site, viewer.time_zone)
             except JqlError as error:
