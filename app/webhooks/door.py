@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool
 
-from app.database import database_trouble, libpq_url
+from app.database import database_trouble
 from app.webhooks.body_budget import BodyBudget
+from app.webhooks.connections import intake_pool
 from mappings.sources.refused_signatures import COUNT_REFUSED
 from mappings.webhooks.queue import BURST_WINDOW, REPEAT_PAUSE
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CONNECTIONS = 8
 STATEMENTS = 2  # of one source at once: one waits for the disk while the other is made ready
 CACHED_NAMES = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
@@ -160,19 +159,7 @@ class Intake:
     """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
     def __init__(self, url: str, queue: procrastinate.App, clock: Clock) -> None:
-        self._pool = AsyncConnectionPool(
-            libpq_url(url),
-            open=False,
-            min_size=0,
-            max_size=CONNECTIONS,
-            timeout=CONNECTION_SECONDS,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": 5,
-                "prepare_threshold": None,
-                "application_name": "northing intake",
-            },
-        )
+        self._pool = intake_pool(url, CONNECTION_SECONDS)
         self.body_budget = BodyBudget()
         self._queue, self._clock = queue, clock
         self._known: dict[str, KnownSource] = {}
@@ -294,6 +281,7 @@ class Intake:
         for last in (False, True):
             try:
                 async with self._pool.connection() as connection:
+                    await connection.renew_plans()
                     answer = await connection.execute(statement, values)
                     return await answer.fetchall() if answer.description else []
             except psycopg.errors.ForeignKeyViolation:
