@@ -27,6 +27,7 @@ from app.jobs.listen import listen, notifications_checked
 from app.runtime import Runtime
 from app.server.server import open_runtime
 from app.settings import Settings
+from app.webhooks.connections import intake_pool
 from tests.support.processes import data_folder, environment_of, started, wait_for_output
 from tests.support.world import ADMIN_TOKEN, OFF, World
 
@@ -240,6 +241,14 @@ async def test_through_a_pooler_a_direct_url_is_what_helps(
             await execute(pooler, f"NOTIFY {CHANNEL}")
             await heard.until(2)
     assert logs == []
+
+
+async def test_through_a_pooler_the_intake_prepares_nothing(pooler: str, database_url: str) -> None:
+    """A statement that one connection prepares is unknown to the next one that the pooler picks."""
+    for url, threshold in ((pooler, None), (database_url, 0)):
+        async with intake_pool(url, 5) as pool, pool.connection() as connection:
+            await connection.renew_plans()
+            assert connection.prepare_threshold == threshold
 
 
 async def test_through_a_pooler_everything_still_works(

@@ -124,7 +124,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
             source = await intake.source(name, afresh=afresh) if "\x00" not in name else None
             if source is None:
                 raise NotFound.of("source", name)
-            body = await _body(request, reservation) if body is None else body
+            body = await _body(intake, request, reservation) if body is None else body
             try:
                 refused = await _in_thread_if_large(
                     body, _why_not_authentic, runtime.cipher, source, body, request
@@ -178,8 +178,9 @@ async def _in_thread_if_large(body: bytes, call: Callable[..., T], *values: Any)
     return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
 
 
-async def _body(request: Request, reservation: BodyReservation) -> bytes:
-    """413 as soon as it is too long, whatever Content-Length says. The server limits the time it takes."""
+async def _body(intake: Intake, request: Request, reservation: BodyReservation) -> bytes:
+    """The whole body, when it is its turn to be read; 413 as soon as it is too long, whatever Content-Length
+    says. The server limits the time it takes."""
     too_long = Problem(
         413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
     )
@@ -196,6 +197,7 @@ async def _body(request: Request, reservation: BodyReservation) -> bytes:
             chunks.append(chunk)
     except ClientDisconnect:
         raise Problem(400, "The body ended before it was complete.") from None
+    await intake.turns.wait()
     return b"".join(chunks)
 
 

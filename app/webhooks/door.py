@@ -2,8 +2,8 @@
 
 A delivery costs one statement on a connection of the intake's own pool, committed by itself: through the
 API's session it would cost twice as much, and a tracker waits only seconds for an answer. Deliveries of a
-source that are ready at the same moment, or while its statements are under way, share one statement, because
-its commit costs more than all else.
+source that are read in the same turn of the event loop, or while its statements are under way, share one
+statement, because its commit costs more than all else.
 Sources are cached; the statement stores nothing where a source has changed since.
 """
 
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool
 
-from app.database import database_trouble, libpq_url
+from app.database import database_trouble
 from app.webhooks.body_budget import BodyBudget
+from app.webhooks.connections import intake_pool
+from app.webhooks.turns import Turns
 from mappings.sources.refused_signatures import COUNT_REFUSED
 from mappings.webhooks.queue import BURST_WINDOW, REPEAT_PAUSE
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CONNECTIONS = 8
+READ_AT_ONCE = 4  # webhooks, in one turn of the event loop
 STATEMENTS = 2  # of one source at once: one waits for the disk while the other is made ready
 CACHED_NAMES = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
@@ -145,6 +146,7 @@ class _StoreBatch:
     """
 
     deliveries: dict[str, ReceivedDelivery] = field(default_factory=dict)
+    digests: set[bytes] = field(default_factory=set)
     stored: asyncio.Task[dict[str, tuple[int, str | None]]] = field(init=False)
 
 
@@ -153,6 +155,7 @@ class _Statements:
     """Room for the statements of one source, and how many use it or wait for it."""
 
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STATEMENTS))
+    under_way: set[_StoreBatch] = field(default_factory=set)
     users: int = 0
 
 
@@ -160,20 +163,9 @@ class Intake:
     """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
     def __init__(self, url: str, queue: procrastinate.App, clock: Clock) -> None:
-        self._pool = AsyncConnectionPool(
-            libpq_url(url),
-            open=False,
-            min_size=0,
-            max_size=CONNECTIONS,
-            timeout=CONNECTION_SECONDS,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": 5,
-                "prepare_threshold": None,
-                "application_name": "northing intake",
-            },
-        )
+        self._pool = intake_pool(url, CONNECTION_SECONDS)
         self.body_budget = BodyBudget()
+        self.turns = Turns(READ_AT_ONCE)
         self._queue, self._clock = queue, clock
         self._known: dict[str, KnownSource] = {}
         self._gathering: dict[KnownSource, _StoreBatch] = {}
@@ -224,6 +216,7 @@ class Intake:
             batch = self._gathering[source] = _StoreBatch()
             batch.stored = asyncio.create_task(self._store_all(source, batch), name="webhooks")
         first = batch.deliveries.setdefault(delivery.remote_id, delivery) is delivery
+        batch.digests.add(delivery.digest)
         # A request that is cancelled, at a stop, must not cancel the statement that others wait for.
         found = (await asyncio.shield(batch.stored)).get(delivery.remote_id)
         if found is None:
@@ -247,15 +240,21 @@ class Intake:
         return id
 
     async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, str | None]]:
-        await asyncio.sleep(0)  # let the event loop read from the sockets once more
-        async with self._room_for_statement(source.id):
+        async with self._room_for_statement(source.id) as under_way:
+            # Of two statements neither sees what the other stores, and a body is to wait with its twin.
+            while twins := {other.stored for other in under_way if batch.digests & other.digests}:
+                await asyncio.wait(twins)
             del self._gathering[source]
-            return await self._store_batch(source, batch)
+            under_way.add(batch)
+            try:
+                return await self._store_batch(source, batch)
+            finally:
+                under_way.remove(batch)
 
     @asynccontextmanager
-    async def _room_for_statement(self, source_id: int) -> AsyncIterator[None]:
+    async def _room_for_statement(self, source_id: int) -> AsyncIterator[set[_StoreBatch]]:
         """Wait for one of the source's statements to end where all its room is used; for as long as for a
-        connection, and then let the pool decide."""
+        connection, and then let the pool decide. Yields what its statements store now."""
         statements = self._statements.setdefault(source_id, _Statements())
         statements.users += 1
         got_room = False
@@ -263,7 +262,7 @@ class Intake:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CONNECTION_SECONDS):
                     got_room = await statements.room.acquire()
-            yield
+            yield statements.under_way
         finally:
             if got_room:
                 statements.room.release()
@@ -294,6 +293,7 @@ class Intake:
         for last in (False, True):
             try:
                 async with self._pool.connection() as connection:
+                    await connection.renew_plans()
                     answer = await connection.execute(statement, values)
                     return await answer.fetchall() if answer.description else []
             except psycopg.errors.ForeignKeyViolation:

@@ -14,10 +14,10 @@ from fastapi import FastAPI, Request
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from app.database import libpq_url
 from app.server.server import WebServer, open_listener, run_until_exit
 from app.server.signals import run_command
-from app.webhooks.door import CONNECTION_SECONDS, CONNECTIONS
+from app.webhooks.connections import PlanningConnection, intake_pool
+from app.webhooks.door import CONNECTION_SECONDS
 
 TABLE = """
     CREATE TABLE bare (
@@ -32,7 +32,7 @@ class Accepted(BaseModel):
     delivery: int
 
 
-def _application(pool: AsyncConnectionPool) -> FastAPI:
+def _application(pool: AsyncConnectionPool[PlanningConnection]) -> FastAPI:
     app = FastAPI()
 
     @app.post("/bare", status_code=202)
@@ -47,15 +47,7 @@ def _application(pool: AsyncConnectionPool) -> FastAPI:
 
 
 async def _serve(url: str) -> int:
-    settings = {"autocommit": True, "connect_timeout": 5, "prepare_threshold": None}
-    pool = AsyncConnectionPool(
-        libpq_url(url),
-        open=False,
-        min_size=0,
-        max_size=CONNECTIONS,
-        timeout=CONNECTION_SECONDS,
-        kwargs=settings,
-    )
+    pool = intake_pool(url, CONNECTION_SECONDS)
     with closing(open_listener("127.0.0.1", 0)) as listener:
         async with pool:
             async with pool.connection() as connection:
