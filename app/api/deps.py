@@ -135,6 +135,15 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
 # Scope "function": committed before the answer is sent, so a failed commit is not answered with 200.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
+
+async def _reading_session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with get_runtime(request).reading() as session:
+        yield session
+
+
+# For operations that only read, such as lists.
+ReadingDep = Annotated[AsyncSession, Depends(_reading_session, scope="function")]
+
 # --- headers of answers -----------------------------------------------------------------------
 
 HEADERS = {
