@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 from sqlalchemy import text
 
+from app.database import sessions_for
 from app.outages import Outages
 from app.secrets import SigningKeys, binding_of
 from app.why_signature import why_signature
@@ -156,6 +158,18 @@ class Runtime:
             yield session
             for asked in take_wakeups(session):
                 await self.wake(session, asked.task, at=None, **asked.arguments)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for statements that only read, each of which sees what is committed when it begins, as in
+        `transaction`. No transaction is begun and committed around them: for one statement that takes the
+        database as long again as the statement."""
+        async with self._reading_sessions() as session:
+            yield session
+
+    @cached_property
+    def _reading_sessions(self) -> Sessions:
+        return sessions_for(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -207,21 +207,29 @@ def _fresh_key(path: Path) -> str:
     return f".{path.name}.new-"
 
 
+Purpose = Literal["cursor", "marker", "why"]
+
+
 class SigningKeys:
     """What this process signs with, once a start has opened it; a key of its own for each purpose."""
 
     def __init__(self) -> None:
-        self._secret: bytes | None = None
+        self._keys: dict[Purpose, bytes] | None = None
 
     def open(self, secret: bytes) -> None:
-        self._secret = secret
+        # Derived once: each list needs one, and to derive it takes longer than to sign a cursor.
+        self._keys = {purpose: _derived(secret, purpose) for purpose in get_args(Purpose)}
 
-    def key(self, purpose: Literal["cursor", "marker", "why"]) -> bytes:
+    def key(self, purpose: Purpose) -> bytes:
         """32 bytes."""
-        if self._secret is None:
+        if self._keys is None:
             raise RuntimeError("nothing can be signed before the start has opened the signing key")
-        info = f"northing {purpose}".encode()
-        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._secret)
+        return self._keys[purpose]
+
+
+def _derived(secret: bytes, purpose: Purpose) -> bytes:
+    info = f"northing {purpose}".encode()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
 
 
 # --- what is stored -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ deliveries by their ids."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, any_, func, literal, or_, select
@@ -24,6 +25,7 @@ from mappings.tables import (
     RunRow,
     SourceRow,
     among,
+    among_ids,
 )
 
 if TYPE_CHECKING:
@@ -216,9 +218,12 @@ async def goal_keys(session: AsyncSession, table: type[Goal], ids: Collection[in
     """The keys of those goals that are there, by id; without ids no statement."""
     if not ids:
         return {}
-    return {
-        id: key for id, key in await session.execute(select(table.id, table.key).where(among(table.id, ids)))
-    }
+    return {id: key for id, key in await session.execute(_keys(table), {"ids": list(ids)})}
+
+
+@cache
+def _keys(table: type[Goal]) -> Select[int, str]:
+    return select(table.id, table.key).where(among_ids(table.id))
 
 
 def about_goal(row: ObjectiveRow | KeyResultRow) -> ColumnElement[bool]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from psycopg.pq import TransactionStatus
+from sqlalchemy import event, text
 
 from app.runtime import Runtime
 from tests.support.world import World
@@ -70,3 +71,16 @@ async def test_each_list_costs_a_bounded_number_of_statements(world: World, runt
         event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
     more = {address: number for address, number in found.items() if number > AT_MOST[address]}
     assert more == {}, "more statements than the list may cost"
+
+
+async def test_reading_leaves_no_transaction_open(runtime: Runtime) -> None:
+    async with runtime.reading() as session:
+        await session.execute(text("SELECT 1"))
+        connection = (await (await session.connection()).get_raw_connection()).driver_connection
+        assert connection is not None
+        assert connection.info.transaction_status is TransactionStatus.IDLE
+    async with runtime.transaction() as session:  # on the same connection, of the pool
+        await session.execute(text("SELECT 1"))
+        connection = (await (await session.connection()).get_raw_connection()).driver_connection
+        assert connection is not None
+        assert connection.info.transaction_status is TransactionStatus.INTRANS

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
 from sqlalchemy import select
 
-from app.api.deps import RuntimeDep, SessionDep
+from app.api.deps import ReadingDep, RuntimeDep, SessionDep
 from app.api.goal_models import AgreementIn, AgreementOut, KeyInPath, Metric
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
@@ -23,7 +21,7 @@ def present_agreement(row: AgreementRow, key_result: KeyResultRow) -> AgreementO
     return AgreementOut(
         **own,
         key_result=key_result.key,
-        metric=Metric(**asdict(metric_of(row))),
+        metric=Metric.model_validate(metric_of(row), from_attributes=True),
         valid=row.voided_at is None,
         created_at=row.created_at,
     )
@@ -44,7 +42,7 @@ async def create_agreement(
 
 @router.get("", summary="List agreements, newest first", responses=error_responses(404))
 async def list_agreements(
-    key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    key: KeyInPath, session: ReadingDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[AgreementOut]:
     """All that were ever signed; `valid` says which count."""
     held = await goal_at(session, KeyResultRow, key)

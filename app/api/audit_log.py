@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
-from app.api.deps import Moment, SessionDep
+from app.api.deps import Moment, ReadingDep
 from app.api.goal_models import SentMoment
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from mappings.tables import AuditEntryRow
@@ -42,6 +42,7 @@ What = Literal[
     "token",
     "value",
 ]
+_EVERY = select(AuditEntryRow)
 CHANGED = "For a change, only the fields that differ; a secret is shown as `set` or `changed`."
 
 
@@ -71,7 +72,7 @@ class AuditEntryOut(BaseModel):
 
 @router.get("", summary="Show the audit log, newest first")
 async def list_audit_log(
-    session: SessionDep,
+    session: ReadingDep,
     who: Annotated[str | None, Query(description="Changes by this actor, as `who` shows it.")] = None,
     who_id: Annotated[str | None, Query(description="Changes by commands of this account.")] = None,
     what: Annotated[What | None, Query(description="Changes of this kind of object.")] = None,
@@ -84,7 +85,7 @@ async def list_audit_log(
     times = {"since": since, "until": until}
     spelled = {name: None if at is None else at.isoformat() for name, at in times.items()}
     step = list_query(cursor, limit, who=who, who_id=who_id, what=what, key=key, **spelled)
-    query, filters = select(AuditEntryRow), step.filters
+    query, filters = _EVERY, step.filters
     if filters["who"] is not None:
         query = query.where(AuditEntryRow.who == filters["who"])
     if filters["who_id"] is not None:
@@ -98,5 +99,5 @@ async def list_audit_log(
     if filters["until"] is not None:
         query = query.where(AuditEntryRow.at < datetime.fromisoformat(filters["until"]))
     rows, following = await page_of(session, query, AuditEntryRow.id, step, newest_first=True)
-    items = [AuditEntryOut.model_validate(row, from_attributes=True) for (row,) in rows]
+    items = [AuditEntryOut.model_validate(vars(row)) for (row,) in rows]
     return Page(items=items, next=following)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from sqlalchemy import select
 
-from app.api.deps import RuntimeDep, SessionDep
+from app.api.deps import ReadingDep, RuntimeDep, SessionDep
 from app.api.goal_models import CheckInIn, CheckInOut, KeyInPath
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
@@ -39,7 +39,7 @@ async def create_check_in(
 
 @router.get("", summary="List check-ins, newest first", responses=error_responses(404))
 async def list_check_ins(
-    key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    key: KeyInPath, session: ReadingDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[CheckInOut]:
     held = await goal_at(session, KeyResultRow, key)
     step = list_query(cursor, limit, key_result=held.key)

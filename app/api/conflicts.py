@@ -12,6 +12,7 @@ from app.api.deps import (
     IfMatch,
     Key,
     Moment,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     put_version,
@@ -204,7 +205,7 @@ async def create_conflict(
 @router.get("", summary="List conflicts, oldest first")
 async def list_conflicts(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     state: Annotated[ConflictState | None, Query(description="In this state.")] = None,
     epic_source: Annotated[str | None, Query(description="On epics of this source.")] = None,
     epic_key: Annotated[str | None, Query(description="Needs `epic_source`.")] = None,

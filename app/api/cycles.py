@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import (
     IfMatch,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     merged,
@@ -37,6 +39,7 @@ CyclePatch = Annotated[
 ]
 
 
+@cache
 def _selected() -> Any:
     objectives = (
         select(func.count(ObjectiveRow.id)).where(ObjectiveRow.cycle_id == CycleRow.id).scalar_subquery()
@@ -69,7 +72,7 @@ async def create_cycle(
 
 @router.get("", summary="List cycles")
 async def list_cycles(
-    session: SessionDep,
+    session: ReadingDep,
     review: Annotated[Review | None, Query(description="Reviewed this often.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
 from app.api.decision_models import DecisionIn, DecisionOut, show_decision
-from app.api.deps import CallerDep, RuntimeDep, SessionDep, put_runs, response_headers
+from app.api.deps import CallerDep, ReadingDep, RuntimeDep, SessionDep, put_runs, response_headers
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.api.runs import RowId
@@ -100,7 +100,7 @@ async def _show(session: AsyncSession, id: int, left: list[str] | tuple[()] = ()
 
 @router.get("/decisions", summary="List decisions, newest first")
 async def list_decisions(
-    session: SessionDep,
+    session: ReadingDep,
     epic_source: Annotated[
         str | None, Query(description="About epics of this source, which may be gone.")
     ] = None,

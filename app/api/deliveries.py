@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from app.api.deps import RuntimeDep, SessionDep
+from app.api.deps import ReadingDep, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.api.runs import RowId, RunError
@@ -18,6 +18,8 @@ from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks import operations
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
+
+_EVERY = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
 
 DeliveryState = Literal["received", "done", "ignored", "failed"]
 
@@ -63,14 +65,14 @@ def _members(delivery: DeliveryRow, source: str) -> dict[str, Any]:
 
 @router.get("", summary="List deliveries, newest first")
 async def list_deliveries(
-    session: SessionDep,
+    session: ReadingDep,
     source: Annotated[str | None, Query(description="To this source.")] = None,
     state: Annotated[DeliveryState | None, Query(description="In this state.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[DeliveryOut]:
     step = list_query(cursor, limit, source=source, state=state)
-    query: Any = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
+    query: Any = _EVERY
     if step.filters["source"] is not None:
         held = await source_in(session, step.filters["source"], "source")
         query = query.where(DeliveryRow.source_id == held.id)

@@ -8,10 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from fastapi.routing import APIRoute
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from fastapi.security.utils import get_authorization_scheme_param
+from fastapi import Depends, Header, Path, Request, Response
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,12 +21,12 @@ from pydantic import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive
 
 from app.api.problems import Problem, field_errors
 from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
-from app.auth.roles import Caller, role_for
+from app.auth.roles import Caller
 from app.runtime import ASKED_FOR_AT, Runtime
 from mappings.values import KEY_PATTERN, LINE_AT_MOST, NO_NUL_PATTERN, TEXT_AT_MOST
 
@@ -89,28 +86,6 @@ async def authenticate(request: Request, token: str | None, what_to_do: str, sch
 LARGEST_BODY = 1024 * 1024
 
 
-class GuardedRouter(APIRouter):
-    """Checks the token before anything else is read, above all the body, and bounds the body.
-
-    FastAPI reads and decodes the body before it calls the dependencies, so none of these can do it. Here,
-    unlike in a middleware, no path is compared, and a refusal becomes a problem document like any other.
-    """
-
-    largest_body = LARGEST_BODY
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
-        await authenticate(
-            request,
-            token if scheme.lower() == "bearer" else None,
-            "Send a valid token as `Authorization: Bearer …`: one that an admin made at "
-            "/api/v1/tokens, or the admin token (NORTHING_ADMIN_TOKEN, or printed at the first start).",
-            "Bearer",
-        )
-        await super().handle(scope, bounded(request.headers, receive, self.largest_body), send)
-
-
 def bounded(headers: Headers, receive: Receive, most: int) -> Receive:
     """`receive` for a body of `most` bytes; 413 as soon as there are more, whatever Content-Length says.
 
@@ -146,26 +121,12 @@ async def get_caller(request: Request) -> Caller:
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
-_bearer = HTTPBearer(auto_error=False, description="An API token, or the admin token.")
-
-
-async def check_role(
-    request: Request, caller: CallerDep, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """403 where the operation needs a higher role than the caller's."""
-    needed = role_for(request.method, request.scope["route"].path_format)
-    if not caller.may(needed):
-        raise Problem(
-            403, f"This needs the role `{needed}`, and the token's is `{caller.role}`; ask an admin for one."
-        )
-
-
 # --- the session ------------------------------------------------------------------------------
 
 
-async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
+async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
     caller: Caller | None = getattr(request.state, "caller", None)
-    async with runtime.transaction(None if caller is None else caller.who) as session:
+    async with get_runtime(request).transaction(None if caller is None else caller.who) as session:
         if (asked_for := getattr(request.state, "asked_for_at", None)) is not None:
             session.info[ASKED_FOR_AT] = asked_for
         yield session
@@ -174,42 +135,14 @@ async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[As
 # Scope "function": committed before the answer is sent, so a failed commit is not answered with 200.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
-# --- parameters -------------------------------------------------------------------------------
+
+async def _reading_session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with get_runtime(request).reading() as session:
+        yield session
 
 
-async def refuse_unknown_parameters(request: Request) -> None:
-    """422 for a query parameter that the operation does not have, and for U+0000, which cannot be stored."""
-    route = request.scope.get("route")
-    if not isinstance(route, APIRoute):
-        return
-    known = _query_names(route)
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        hint = f"known here: {', '.join(sorted(known))}" if known else "this call takes none"
-        raise Problem(
-            422,
-            f"Unknown query parameter {unknown[0]!r}; {hint}.",
-            errors=[(name, f"is not a query parameter here; {hint}") for name in unknown],
-        )
-    for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
-        if "\x00" in str(value):
-            raise Problem(422, f"{name}: must not hold U+0000", errors=[(name, "must not hold U+0000")])
-
-
-def _query_names(route: APIRoute) -> set[str]:
-    names: set[str] = set()
-    waiting = [route.dependant]
-    while waiting:
-        dependant = waiting.pop()
-        waiting += dependant.dependencies
-        for parameter in dependant.query_params:
-            kind = parameter.field_info.annotation
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                names.update(kind.model_fields)
-            else:
-                names.add(parameter.alias)
-    return names
-
+# For operations that only read, such as lists.
+ReadingDep = Annotated[AsyncSession, Depends(_reading_session, scope="function")]
 
 # --- headers of answers -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import Body, Line, LongText, Moment, RuntimeDep, SessionDep
+from app.api.deps import Body, Line, LongText, Moment, ReadingDep, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName
 from app.api.goal_models import KeyInPath, Number, SentMoment
 from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
@@ -132,7 +132,7 @@ async def _page(
 async def list_epic_estimates(
     source: SourceInPath,
     key: EpicInPath,
-    session: SessionDep,
+    session: ReadingDep,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[EstimateOut]:
@@ -166,7 +166,7 @@ async def create_epic_estimate(
     responses=error_responses(404),
 )
 async def list_key_result_estimates(
-    key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    key: KeyInPath, session: ReadingDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[EstimateOut]:
     """All that are there, those too that no longer count."""
     held = await goal_at(session, KeyResultRow, key)

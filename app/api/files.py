@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from app.api.deps import CallerDep, GuardedRouter, get_runtime, put_runs, response_headers
+from app.api.deps import CallerDep, get_runtime, put_runs, response_headers
+from app.api.guard import GuardedRouter
 from app.api.problems import RETRY_LATER, Problem, error_responses
 from app.auth.roles import Caller
 from app.files.exporting import csv_pieces, workbook

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
-from sqlalchemy import select, true
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
@@ -15,6 +16,7 @@ from app.api.agreements import present_agreement
 from app.api.deps import (
     IfMatch,
     Key,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     merged,
@@ -53,7 +55,9 @@ KeyResultPatch = Annotated[
 # --- showing ----------------------------------------------------------------------------------
 
 
-def _selected() -> Any:
+@lru_cache(maxsize=64)
+def _selected(*which: ColumnElement[bool]) -> Any:
+    """Made once for conditions that are made once."""
     """Each key result with its objective, its cycle's last day, and its latest check-in."""
     latest = (
         select(CheckInRow.value, CheckInRow.confidence)
@@ -69,6 +73,7 @@ def _selected() -> Any:
         .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
         .outerjoin(latest, true())
         .options(defer(ObjectiveRow.description))
+        .where(*which)
     )
 
 
@@ -90,7 +95,7 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
                 description=row.description,
                 owner=row.owner,
                 category=row.category,
-                metric=Metric(**asdict(metric_of(row))),
+                metric=Metric.model_validate(metric_of(row), from_attributes=True),
                 due=row.due,
                 state=row.state,
                 live=is_live(key_result_of(row, objective, ends), now),
@@ -136,7 +141,7 @@ async def create_key_result(
 @router.get("/key-results", summary="List key results")
 async def list_key_results(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     objective: Annotated[Key | None, Query(description="The key of an objective.")] = None,
     state: Annotated[GoalState | None, Query(description="In this state.")] = None,
     category: Annotated[Category | None, Query(description="Of this kind.")] = None,
@@ -152,7 +157,7 @@ async def list_key_results(
         objective=objective, cycle=cycle, state=state, category=category, q=q, unlinked=unlinked
     )
     step = list_query(cursor, limit, **asdict(given))
-    query = _selected().where(*await conditions(session, KeyResultFilters(**step.filters)))
+    query = _selected(*await conditions(session, KeyResultFilters(**step.filters)))
     rows, following = await page_of(session, query, KeyResultRow.id, step)
     return Page(items=await _present(runtime, session, rows), next=following)
 

@@ -15,7 +15,6 @@ from app.api.deps import (
     LARGEST_BODY,
     Body,
     CallerDep,
-    GuardedRouter,
     Key,
     RuntimeDep,
     put_runs,
@@ -24,6 +23,7 @@ from app.api.deps import (
 from app.api.epic_filters import EpicFilterIn
 from app.api.epic_models import EpicName
 from app.api.goal_models import Number
+from app.api.guard import GuardedRouter
 from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.errors import Invalid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,6 +14,7 @@ from sqlalchemy.orm import aliased
 from app.api.deps import (
     IfMatch,
     Key,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     merged,
@@ -44,6 +46,7 @@ ObjectivePatch = Annotated[
 # --- showing ----------------------------------------------------------------------------------
 
 
+@cache
 def _selected() -> Any:
     key_results = (
         select(func.count(KeyResultRow.id))
@@ -86,7 +89,7 @@ async def create_objective(
 
 @router.get("", summary="List objectives")
 async def list_objectives(
-    session: SessionDep,
+    session: ReadingDep,
     cycle: Annotated[Key | None, Query(description="The key of a cycle.")] = None,
     parent: Annotated[Key | None, Query(description="The key of the objective above them.")] = None,
     state: Annotated[GoalState | None, Query(description="In this state.")] = None,

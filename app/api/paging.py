@@ -12,11 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, DateTime, Select, literal, tuple_
+from sqlalchemy import DateTime, Integer, Select, bindparam, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
@@ -77,7 +78,7 @@ async def _cursors(
     ] = None,
 ) -> Cursors:
     runtime: Runtime = request.app.state.runtime
-    return Cursors(cursor, runtime.signing.key("cursor"), request.url.path.lower())
+    return Cursors(cursor, runtime.signing.key("cursor"), request.scope["path"].lower())
 
 
 # Never None in a request: None stands for a list that is made up in Python.
@@ -127,15 +128,37 @@ async def page_of(
     `value`: the column, never null, that the list is ordered by before the id; it is added to the rows.
     `newest_first`: the greatest come first.
     """
-    limit, after = step.limit, step.after
-    columns = [id_column] if value is None else [value, id_column]
-    if value is not None:
-        query = query.add_columns(value.label("_value"))
-    query = query.order_by(*(column.desc() if newest_first else column for column in columns))
-    if after:
-        query = query.where(_beyond(columns, after, newest_first=newest_first))
-    rows = (await session.execute(query.limit(limit + 1))).all()
+    beyond = _beyond(step.after, value)
+    statement = _page(query, id_column, value, newest_first, tuple(beyond))
+    rows = (await session.execute(statement, {"page_rows": step.limit + 1, **beyond})).all()
     return first_page(rows, id_column, step, value=value)
+
+
+def _beyond(after: Position, value: Any) -> dict[str, Any]:
+    """The parameters by which `_page` continues."""
+    if not isinstance(after, list):
+        return {"after_id": after} if after else {}
+    first = datetime.fromisoformat(after[0]) if isinstance(value.type, DateTime) else after[0]
+    return {"after_value": first, "after_id": after[1]}
+
+
+@lru_cache(maxsize=500)
+def _page(
+    query: Select[Any], id_column: Any, value: Any, newest_first: bool, beyond: tuple[str, ...]
+) -> Select[Any]:
+    """The statement of a page. To make it, and to find it among those compiled before, takes SQLAlchemy as
+    long as a short list takes the database: a list whose `query` is always the same object spares both."""
+    columns = [id_column]
+    if value is not None:
+        query, columns = query.add_columns(value.label("_value")), [value, id_column]
+    query = query.order_by(*(column.desc() if newest_first else column for column in columns))
+    id = bindparam("after_id", type_=id_column.type)
+    if "after_value" in beyond:
+        row, position = tuple_(*columns), tuple_(bindparam("after_value", type_=value.type), id)
+        query = query.where(row < position if newest_first else row > position)
+    elif beyond:
+        query = query.where(id_column < id if newest_first else id_column > id)
+    return query.limit(bindparam("page_rows", type_=Integer))
 
 
 def first_page(
@@ -148,16 +171,6 @@ def first_page(
     id = _id(page[-1], id_column)
     after = id if value is None else [_as_text(page[-1][-1]), id]
     return page, step.cursors.encode(after, step.filters)
-
-
-def _beyond(columns: Sequence[Any], after: Position, *, newest_first: bool) -> ColumnElement[bool]:
-    if not isinstance(after, list):
-        id_column: ColumnElement[Any] = columns[-1]
-        return id_column < after if newest_first else id_column > after
-    kind = columns[0].type
-    first = datetime.fromisoformat(after[0]) if isinstance(kind, DateTime) else after[0]
-    row, position = tuple_(*columns), tuple_(literal(first, kind), literal(after[1], columns[1].type))
-    return row < position if newest_first else row > position
 
 
 def _as_text(value: Any) -> str:

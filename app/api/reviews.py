@@ -14,6 +14,7 @@ from app.api.deps import (
     CallerDep,
     IfMatch,
     Key,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     put_version,
@@ -26,7 +27,6 @@ from app.api.problems import error_responses
 from app.api.review_models import (
     DecidedEpic,
     DueOut,
-    FrozenChildren,
     FrozenEpic,
     FrozenKeyResult,
     FrozenObjective,
@@ -67,6 +67,8 @@ from mappings.reports.operations import coverage_members, coverage_report
 from mappings.tables import CycleRow, DecisionRow, ReviewEpicRow, ReviewItemRow, ReviewKeyResultRow, ReviewRow
 
 router = APIRouter(prefix="/reviews", tags=["reviews"])
+
+_EVERY = select(ReviewRow)
 
 ItemId = Annotated[int, Path(ge=1, lt=2**63, description="The id of a line of its agenda.")]
 Changed = Literal["alignment", "due", "new"]
@@ -166,11 +168,8 @@ def _show_decision(row: DecisionRow, review: ReviewInFull) -> ReviewDecision:
 
 def _show_epic(row: ReviewEpicRow) -> FrozenEpic:
     counted = row.children is not None and row.children_done is not None
-    members = {name: getattr(row, name) for name in FrozenEpic.model_fields if name != "children"}
-    children = {"total": row.children, "done": row.children_done}
-    return FrozenEpic.model_validate(
-        {**members, "children": FrozenChildren.model_validate(children) if counted else None}
-    )
+    children = {"total": row.children, "done": row.children_done} if counted else None
+    return FrozenEpic.model_validate({**vars(row), "children": children})
 
 
 # --- reviews ----------------------------------------------------------------------------------
@@ -214,7 +213,7 @@ async def open_now(
 @router.get("", summary="List reviews, newest first")
 async def list_reviews(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     cycle: Annotated[Key | None, Query(description="Of this cycle.")] = None,
     state: Annotated[Literal["open", "closed"] | None, Query(description="In this state.")] = None,
     limit: Limit = 50,
@@ -222,7 +221,7 @@ async def list_reviews(
 ) -> ReviewPage:
     """`due` names the cycles whose review is missing."""
     step = list_query(cursor, limit, cycle=cycle, state=state)
-    query = select(ReviewRow)
+    query = _EVERY
     due = await operations.due_reviews(session, (await runtime.now(session)).date())
     if step.filters["cycle"] is not None:
         held = await goal_in(session, CycleRow, step.filters["cycle"], "cycle")
@@ -348,7 +347,7 @@ _PACKS: dict[PackFormat, tuple[Callable[[Pack], str], str]] = {
 @router.get("/{id}/epics", summary="List the epics that a review froze", responses=error_responses(404))
 async def list_review_epics(
     id: RowId,
-    session: SessionDep,
+    session: ReadingDep,
     alignment: Annotated[Alignment | None, Query(description="With this alignment then.")] = None,
     project: Annotated[Text | None, Query(description="Project key or owner/repository, any case.")] = None,
     source: Annotated[Text | None, Query(description="Of the source that had this name, any case.")] = None,

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import (
     IfMatch,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     merged,
@@ -44,10 +45,13 @@ from mappings.rules.condition import parse_condition
 from mappings.rules.index import Overlap
 from mappings.rules.operations import RuleValues, rule_at
 from mappings.rules.reports import cycle_length, is_unmatched, report_rules
-from mappings.tables import KeyResultRow, RuleRow
+from mappings.tables import KeyResultRow, RuleRow, among_ids
 from mappings.values import FieldWarning
 
 router = APIRouter(prefix="/rules", tags=["rules"])
+
+_EVERY = select(RuleRow)
+_KEYS = select(KeyResultRow.id, KeyResultRow.key).where(among_ids(KeyResultRow.id))
 
 
 register_row_id("rule_id", "preview", "order")
@@ -57,13 +61,8 @@ async def _present(
     session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, names: Sequence[FieldWarning] = ()
 ) -> list[RuleOut]:
     """`names`: warnings of names in the one rule that is shown."""
-    key_result_ids = {row.key_result_id for row in rows}
-    keys = {
-        id: key
-        for id, key in await session.execute(
-            select(KeyResultRow.id, KeyResultRow.key).where(KeyResultRow.id.in_(key_result_ids))
-        )
-    }
+    key_results = await session.execute(_KEYS, {"ids": list({row.key_result_id for row in rows})})
+    keys = {id: key for id, key in key_results}
     reports = await report_rules(session, rows, await runtime.now(session))
     shown: list[RuleOut] = []
     for row in rows:
@@ -107,7 +106,7 @@ async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, ses
 @router.get("", summary="List rules")
 async def list_rules(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     key_result: Annotated[str | None, Query(description="To this key result.")] = None,
     enabled: Annotated[bool | None, Query(description="Enabled or disabled ones only.")] = None,
     unmatched: Annotated[
@@ -120,7 +119,7 @@ async def list_rules(
     cursor: CursorParameter = None,
 ) -> Page[RuleOut]:
     step = list_query(cursor, limit, key_result=key_result, enabled=enabled, unmatched=unmatched, sort=sort)
-    query: Any = select(RuleRow)
+    query: Any = _EVERY
     if step.filters["key_result"] is not None:
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
         query = query.where(RuleRow.key_result_id == goal.id)

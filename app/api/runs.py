@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from app.api.deps import Body, RuntimeDep, SessionDep
+from app.api.deps import Body, ReadingDep, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from mappings.lookups import run_at, source_in
@@ -23,6 +23,8 @@ from mappings.sources import operations as source_operations
 from mappings.tables import RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
+
+_EVERY = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
 
 RunMode = Literal["incremental", "full", "evaluate", "withdraw"]
 RunState = Literal["queued", "running", "waiting", "stalled", "succeeded", "partial", "failed"]
@@ -129,7 +131,7 @@ async def present_one(session: AsyncSession, run: RunRow, source: str) -> RunOut
 
 @router.get("", summary="List runs, newest first")
 async def list_runs(
-    session: SessionDep,
+    session: ReadingDep,
     source: Annotated[str | None, Query(description="Of this source.")] = None,
     state: Annotated[RunState | None, Query(description="In this state.")] = None,
     mode: Annotated[RunMode | None, Query(description="Of this mode.")] = None,
@@ -137,7 +139,7 @@ async def list_runs(
     cursor: CursorParameter = None,
 ) -> Page[RunOut]:
     step = list_query(cursor, limit, source=source, state=state, mode=mode)
-    query: Any = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
+    query: Any = _EVERY
     if step.filters["source"] is not None:
         held = await source_in(session, step.filters["source"], "source")
         query = query.where(RunRow.source_id == held.id)

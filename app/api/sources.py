@@ -17,6 +17,7 @@ from app.api import runs
 from app.api.deps import (
     Body,
     IfMatch,
+    ReadingDep,
     RuntimeDep,
     SessionDep,
     SourceName,
@@ -56,9 +57,17 @@ from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth, HealthFacts
 from mappings.sources.health_facts import health_of_sources
 from mappings.sources.values import SourceValues, TrackerFacts
-from mappings.tables import RunRow, SourceRow
+from mappings.tables import RunRow, SourceRow, among_ids
 
 router = APIRouter(prefix="/sources", tags=["sources"])
+
+_EVERY = select(SourceRow)
+_LATEST = (
+    select(RunRow)
+    .ext(distinct_on(RunRow.source_id))
+    .where(among_ids(RunRow.source_id))
+    .order_by(RunRow.source_id, RunRow.id.desc())
+)
 
 Check = Annotated[
     bool,
@@ -83,14 +92,8 @@ class SyncIn(Body):
 
 
 async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[SourceRow]) -> list[SourceOut]:
-    latest = (
-        select(RunRow)
-        .ext(distinct_on(RunRow.source_id))
-        .where(RunRow.source_id.in_([row.id for row in rows]))
-        .order_by(RunRow.source_id, RunRow.id.desc())
-    )
     names = {row.id: row.name for row in rows}
-    found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
+    found = [(run, names[run.source_id]) for run in await session.scalars(_LATEST, {"ids": list(names)})]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
     health = await health_of_sources(session, rows, await runtime.now(session))
     return [_show(runtime, row, shown.get(row.id), *health[row.id]) for row in rows]
@@ -153,10 +156,10 @@ async def create_source(
 
 @router.get("", summary="List sources")
 async def list_sources(
-    runtime: RuntimeDep, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    runtime: RuntimeDep, session: ReadingDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[SourceOut]:
     step = list_query(cursor, limit)
-    rows, following = await page_of(session, select(SourceRow), SourceRow.id, step)
+    rows, following = await page_of(session, _EVERY, SourceRow.id, step)
     return Page(items=await _present(runtime, session, [row for (row,) in rows]), next=following)
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 
-from app.api.deps import Body, Moment, RuntimeDep, SessionDep
+from app.api.deps import Body, Moment, ReadingDep, RuntimeDep, SessionDep
 from app.api.goal_models import SentMoment
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
@@ -19,6 +19,8 @@ from mappings.tables import TokenRow
 from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/tokens", tags=["access"])
+
+_EVERY = select(TokenRow)
 
 Name = Annotated[
     str,
@@ -82,11 +84,11 @@ async def create_token(
 
 @router.get("", summary="List API tokens")
 async def list_tokens(
-    session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    session: ReadingDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[TokenOut]:
     """Expired tokens are listed too, until they are deleted."""
-    rows, following = await page_of(session, select(TokenRow), TokenRow.id, list_query(cursor, limit))
-    items = [TokenOut.model_validate(row, from_attributes=True) for (row,) in rows]
+    rows, following = await page_of(session, _EVERY, TokenRow.id, list_query(cursor, limit))
+    items = [TokenOut.model_validate(vars(row)) for (row,) in rows]
     return Page(items=items, next=following)
 
 

@@ -52,7 +52,8 @@ from app.api import (
     tokens,
     webhooks,
 )
-from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, response_headers
+from app.api.deps import response_headers
+from app.api.guard import GuardedRouter, OperationChecks
 from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
 from app.auth.oidc import Provider
@@ -215,7 +216,7 @@ def _api(kind: type[GuardedRouter], modules: Iterable[ModuleType]) -> APIRouter:
         refusals[status] |= response_headers(status, "Retry-After")[status]
     api = kind(
         prefix="/api/v1",
-        dependencies=[Depends(check_role), Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(OperationChecks())],
         responses=refusals,
     )
     for module in modules:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from mappings.errors import NotFound, check_values
 from mappings.goals.values import AgreementSide, MetricValues, agreement_errors
-from mappings.tables import AgreementRow, KeyResultRow, among
+from mappings.tables import AgreementRow, KeyResultRow, among, among_ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,18 +79,20 @@ async def void_agreements(session: AsyncSession, rows: Collection[KeyResultRow],
         one.voided_at, one.void_reason = now, "metric_changed"
 
 
+_LATEST = (
+    select(AgreementRow)
+    .where(among_ids(AgreementRow.key_result_id))
+    .ext(distinct_on(AgreementRow.key_result_id, AgreementRow.side))
+    .order_by(AgreementRow.key_result_id, AgreementRow.side, AgreementRow.id.desc())
+)
+
+
 async def latest_agreements(
     session: AsyncSession, key_results: Collection[int]
 ) -> dict[int, list[AgreementRow]]:
     """By key result, each side's latest signature, valid or void, in the order of the sides' names."""
-    query = (
-        select(AgreementRow)
-        .where(among(AgreementRow.key_result_id, key_results))
-        .ext(distinct_on(AgreementRow.key_result_id, AgreementRow.side))
-        .order_by(AgreementRow.key_result_id, AgreementRow.side, AgreementRow.id.desc())
-    )
     found: dict[int, list[AgreementRow]] = {}
-    for row in await session.scalars(query):
+    for row in await session.scalars(_LATEST, {"ids": list(key_results)}):
         found.setdefault(row.key_result_id, []).append(row)
     return found
 

@@ -7,6 +7,7 @@ comes back with the epic, its days counted on. `mappings.governance.decisions` e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -26,7 +27,7 @@ from mappings.tables import (
     LinkRow,
     ObjectiveRow,
     SourceRow,
-    among,
+    among_ids,
 )
 from mappings.values import is_blank, text_error
 
@@ -323,15 +324,26 @@ async def load_conflicts(
     With `ids` neither `state`, `epic_id` nor `goal` is looked at; without them those that are open on a
     removed epic are left out.
     """
-    query = _selected().execution_options(populate_existing=True)
     if ids is not None:
-        query = query.where(among(ConflictRow.id, ids))
+        query, parameters = _newest_of_ids(), {"ids": list(ids)}
     else:
-        query = query.where(*_which(state, epic_id, goal))
-    query = query.order_by(ConflictRow.raised_at.desc(), ConflictRow.id.desc()).limit(newest)
+        query, parameters = _newest_first().where(*_which(state, epic_id, goal)), {}
+    if newest is not None:
+        query = query.limit(newest)
     ladders = _Ladders(policy)
-    found = [_shown(row, ladders, now) for row in reversed((await session.execute(query)).all())]
+    rows = (await session.execute(query, parameters)).all()
+    found = [_shown(row, ladders, now) for row in reversed(rows)]
     return [one for one in found if step is None or one.position.step == step]
+
+
+def _newest_first() -> Any:
+    query = _selected().execution_options(populate_existing=True)
+    return query.order_by(ConflictRow.raised_at.desc(), ConflictRow.id.desc())
+
+
+@cache
+def _newest_of_ids() -> Any:
+    return _newest_first().where(among_ids(ConflictRow.id))
 
 
 def _which(
@@ -350,6 +362,7 @@ def _which(
     return found
 
 
+@lru_cache(maxsize=100)
 def conflict_ids(
     *,
     state: ConflictState | None = None,

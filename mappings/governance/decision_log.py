@@ -17,6 +17,7 @@ from mappings.tables import (
     ReviewRow,
     SourceRow,
     among,
+    among_ids,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+
+_EVERY = select(DecisionRow)
 
 
 async def decisions_of(
@@ -40,7 +44,7 @@ async def decisions_of(
 
     Raises `Invalid` on `epic_source` where a key comes without it, and on `goal`.
     """
-    query = select(DecisionRow)
+    query = _EVERY
     if epic_source is not None:
         query = query.where(await _of_epic(session, epic_source, epic_key))
     elif epic_key is not None:
@@ -85,17 +89,20 @@ class Names:
     reviews: dict[int, date]
 
 
+_EPICS = (
+    select(EpicRow.id, SourceRow.name, EpicRow.key)
+    .join(SourceRow, SourceRow.id == EpicRow.source_id)
+    .where(among_ids(EpicRow.id), EpicRow.removed_at.is_(None))
+)
+
+
 async def load_decision_names(session: AsyncSession, rows: Iterable[DecisionRow]) -> Names:
     """At most four statements, whatever the number of rows."""
     rows = list(rows)
     names = Names({}, {}, {}, {})
     if epics := _ids(row.epic_id for row in rows):
-        listed = (
-            select(EpicRow.id, SourceRow.name, EpicRow.key)
-            .join(SourceRow, SourceRow.id == EpicRow.source_id)
-            .where(among(EpicRow.id, epics), EpicRow.removed_at.is_(None))
-        )
-        names.epics.update({id: (source, key) for id, source, key in await session.execute(listed)})
+        listed = await session.execute(_EPICS, {"ids": list(epics)})
+        names.epics.update({id: (source, key) for id, source, key in listed})
     names.objectives.update(
         await goal_keys(session, ObjectiveRow, _ids(row.about_objective_id for row in rows))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -24,6 +25,7 @@ from mappings.tables import (
     ReviewKeyResultRow,
     ReviewRow,
     among,
+    among_ids,
 )
 
 if TYPE_CHECKING:
@@ -75,25 +77,28 @@ class ReviewInFull:
         return [(one, of[one["key"]]) for one in self.row.objectives]
 
 
+_REVIEWS = select(ReviewRow).where(among_ids(ReviewRow.id))
+_LINES = (
+    select(ReviewItemRow.review_id, func.count(), func.count().filter(ReviewItemRow.state == "open"))
+    .where(among_ids(ReviewItemRow.review_id))
+    .group_by(ReviewItemRow.review_id)
+)
+_TAKEN = (
+    select(DecisionRow.review_id, func.count())
+    .where(among_ids(DecisionRow.review_id), DecisionRow.undone_at.is_(None))
+    .group_by(DecisionRow.review_id)
+)
+
+
 async def in_list(session: AsyncSession, rows: Sequence[ReviewRow]) -> list[ReviewInList]:
-    """In three statements, whatever their number."""
-    ids = [row.id for row in rows]
-    before = select(ReviewRow).where(
-        among(ReviewRow.id, {row.previous_id for row in rows if row.previous_id is not None})
+    """In at most three statements, whatever their number."""
+    ids = {"ids": [row.id for row in rows]}
+    before = {row.previous_id for row in rows if row.previous_id is not None}
+    previous = (
+        {row.id: row for row in await session.scalars(_REVIEWS, {"ids": list(before)})} if before else {}
     )
-    previous = {row.id: row for row in await session.scalars(before)} if rows else {}
-    lines = (
-        select(ReviewItemRow.review_id, func.count(), func.count().filter(ReviewItemRow.state == "open"))
-        .where(among(ReviewItemRow.review_id, ids))
-        .group_by(ReviewItemRow.review_id)
-    )
-    counted = {id: (items, open_) for id, items, open_ in await session.execute(lines)}
-    taken = (
-        select(DecisionRow.review_id, func.count())
-        .where(among(DecisionRow.review_id, ids), DecisionRow.undone_at.is_(None))
-        .group_by(DecisionRow.review_id)
-    )
-    decided = {id: count for id, count in await session.execute(taken)}
+    counted = {id: (items, open_) for id, items, open_ in await session.execute(_LINES, ids)}
+    decided = {id: count for id, count in await session.execute(_TAKEN, ids)}
     return [
         ReviewInList(
             row,
@@ -150,6 +155,12 @@ async def _elsewhere(
     return found
 
 
+@lru_cache(maxsize=100)
+def _frozen(review_id: int) -> Select[ReviewEpicRow]:
+    """Made once for each review, so that a list finds again what SQLAlchemy has compiled for it."""
+    return select(ReviewEpicRow).where(ReviewEpicRow.review_id == review_id)
+
+
 def frozen_epics(
     review: ReviewRow,
     *,
@@ -160,7 +171,7 @@ def frozen_epics(
 ) -> Select[ReviewEpicRow]:
     """The epics of a review that the filters let through; text in any case. `changed`: whose `alignment` or
     `due` day is another than in the review before; `new`: those that were not in that one."""
-    query = select(ReviewEpicRow).where(ReviewEpicRow.review_id == review.id)
+    query = _frozen(review.id)
     if alignment is not None:
         query = query.where(ReviewEpicRow.alignment == alignment)
     if project is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import Date, Select, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from mappings.audit import actor_of
@@ -180,22 +180,24 @@ class CycleToReview:
     last: date | None
 
 
+_LAST = (
+    select(ReviewRow.cycle_id, func.max(ReviewRow.held_on).label("held_on"))
+    .group_by(ReviewRow.cycle_id)
+    .subquery()
+)
+_BEGUN = (
+    select(CycleRow, _LAST.c.held_on)
+    .outerjoin(_LAST, _LAST.c.cycle_id == CycleRow.id)
+    .where(CycleRow.starts <= bindparam("today", type_=Date))
+    .order_by(CycleRow.id)
+)
+
+
 async def due_reviews(session: AsyncSession, today: date) -> list[CycleToReview]:
     """The cycles of which a review is missing whose period has begun, the longest missing first."""
-    last = (
-        select(ReviewRow.cycle_id, func.max(ReviewRow.held_on).label("held_on"))
-        .group_by(ReviewRow.cycle_id)
-        .subquery()
-    )
-    query = (
-        select(CycleRow, last.c.held_on)
-        .outerjoin(last, last.c.cycle_id == CycleRow.id)
-        .where(CycleRow.starts <= today)
-        .order_by(CycleRow.id)
-    )
     found = [
         CycleToReview(cycle, due, held_on)
-        for cycle, held_on in await session.execute(query)
+        for cycle, held_on in await session.execute(_BEGUN, {"today": today})
         if (due := due_review(cycle, held_on, today)) is not None and due.begun
     ]
     return sorted(found, key=lambda one: (one.due.due_on, one.cycle.id))

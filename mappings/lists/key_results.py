@@ -48,8 +48,11 @@ async def conditions(session: AsyncSession, filters: KeyResultFilters) -> list[C
         in_title = KeyResultRow.title.icontains(filters.q, autoescape=True)
         found.append(or_(in_title, KeyResultRow.key.icontains(filters.q, autoescape=True)))
     if filters.unlinked is not None:
-        # OFFSET 0 keeps this a look into an index, for the first link that is found: not a join with all.
-        listed = select(EpicRow.id).where(EpicRow.id == LinkRow.epic_id, EpicRow.removed_at.is_(None))
-        linked = exists().where(LinkRow.key_result_id == KeyResultRow.id, listed.offset(0).exists())
-        found.append(~linked if filters.unlinked else linked)
+        found.append(_UNLINKED if filters.unlinked else _LINKED)
     return found
+
+
+# OFFSET 0 keeps this a look into an index, for the first link that is found: not a join with all.
+_LISTED = select(EpicRow.id).where(EpicRow.id == LinkRow.epic_id, EpicRow.removed_at.is_(None)).offset(0)
+_LINKED = exists().where(LinkRow.key_result_id == KeyResultRow.id, _LISTED.exists())
+_UNLINKED = ~_LINKED

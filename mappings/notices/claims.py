@@ -31,7 +31,7 @@ from mappings.locks import SYNCHRONOUS_COMMIT_OFF, locked_source
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.state import end_write, let_requests_arrive, mark_failed
-from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow, among
+from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow, among, among_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -313,23 +313,27 @@ async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequ
     return (await session.scalars(due)).all()
 
 
+_PENDING = (
+    select(NoticeRow.run_id, func.count())
+    .where(among_ids(NoticeRow.run_id), NoticeRow.target.is_not(None))
+    .group_by(NoticeRow.run_id)
+)
+_DONE = (
+    select(NoticeWriteRow.run_id, NoticeWriteRow.kind, func.count())
+    .where(among_ids(NoticeWriteRow.run_id))
+    .group_by(NoticeWriteRow.run_id, NoticeWriteRow.kind)
+)
+
+
 async def count_writes(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """What each run wrote, and what it still has to write, by kind."""
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
     # Pending writes are read first: one that is written between the two queries is counted twice, not missed.
-    pending = await session.execute(
-        select(NoticeRow.run_id, func.count())
-        .where(NoticeRow.run_id.in_(run_ids), NoticeRow.target.is_not(None))
-        .group_by(NoticeRow.run_id)
-    )
+    pending = await session.execute(_PENDING, {"ids": list(run_ids)})
     for waiting_for, count in pending:
         if waiting_for is not None:
             counts[waiting_for]["pending"] = count
-    done = await session.execute(
-        select(NoticeWriteRow.run_id, NoticeWriteRow.kind, func.count())
-        .where(NoticeWriteRow.run_id.in_(run_ids))
-        .group_by(NoticeWriteRow.run_id, NoticeWriteRow.kind)
-    )
+    done = await session.execute(_DONE, {"ids": list(run_ids)})
     for run_id, kind, count in done:
         counts[run_id][kind] = count
     return counts

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+_POLICY = select(InstallationRow.policy)
+
+
 async def load_policy(session: AsyncSession) -> Policy:
     """The policy in force."""
-    return Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
+    return Policy.model_validate((await session.scalars(_POLICY)).one())
 
 
 async def change_policy(

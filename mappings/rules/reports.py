@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, text
+from sqlalchemy import ColumnElement, DateTime, Integer, and_, bindparam, func, literal, select, text
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from mappings.link_counts import count_links
-from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow, among
+from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow, among_ids
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ UNMATCHED_SINCE: ColumnElement[Any] = func.greatest(_CHANGED_AT, RuleRow.last_ma
 # look into an index, for the first link that is found: joined freely, all links might be read.
 _LISTED = select(EpicRow.id).where(EpicRow.id == LinkRow.epic_id, EpicRow.removed_at.is_(None)).offset(0)
 _LINKING = select(LinkRow.rule_id).where(LinkRow.origin == "rule", _LISTED.exists())
+_CYCLES = select(CycleRow.starts, CycleRow.ends)
 _CYCLE = (
     select(CycleRow.ends - CycleRow.starts + 1)
     .join(ObjectiveRow, ObjectiveRow.cycle_id == CycleRow.id)
@@ -78,9 +79,7 @@ async def cycle_length(session: AsyncSession, now: datetime) -> timedelta:
     """How long a cycle is for a rule whose key result has none: as the shortest that is under way, else as
     the last that ended, else as the first to come."""
     today = now.date()
-    cycles = [
-        (starts, ends) for starts, ends in await session.execute(select(CycleRow.starts, CycleRow.ends))
-    ]
+    cycles = [(starts, ends) for starts, ends in await session.execute(_CYCLES)]
     if not cycles:
         return DEFAULT_CYCLE
     under_way = [cycle for cycle in cycles if cycle[0] <= today <= cycle[1]]
@@ -98,10 +97,20 @@ def _days(cycle: tuple[date, date]) -> int:
 
 def is_unmatched(now: datetime, cycle: timedelta) -> ColumnElement[bool]:
     """Of rules: enabled, and without a link for the length of the cycle of their key result, else `cycle`."""
-    days = func.coalesce(_CYCLE, cycle.days)
-    length = func.make_interval(0, 0, 0, days, type_=INTERVAL())
+    return _unmatched(literal(now), literal(cycle.days))
+
+
+def _unmatched(now: Any, days: Any) -> ColumnElement[bool]:
+    length = func.make_interval(0, 0, 0, func.coalesce(_CYCLE, days), type_=INTERVAL())
     linking = _LINKING.where(LinkRow.rule_id == RuleRow.id)
-    return and_(RuleRow.enabled, ~linking.exists(), UNMATCHED_SINCE + length <= literal(now))
+    return and_(RuleRow.enabled, ~linking.exists(), UNMATCHED_SINCE + length <= now)
+
+
+_FACTS = select(
+    RuleRow.id,
+    UNMATCHED_SINCE,
+    _unmatched(bindparam("now", type_=DateTime(timezone=True)), bindparam("days", type_=Integer)),
+).where(among_ids(RuleRow.id))
 
 
 async def report_rules(
@@ -109,14 +118,10 @@ async def report_rules(
 ) -> dict[int, RuleReport]:
     """The reports of these rules, by their ids: three statements, whatever their number."""
     ids = [row.id for row in rows]
-    counts = await count_links(session, LinkRow.rule_id, ids, LinkRow.origin == "rule")
-    late = is_unmatched(now, await cycle_length(session, now))
-    unmatched = {
-        id: (since, is_late)
-        for id, since, is_late in await session.execute(
-            select(RuleRow.id, UNMATCHED_SINCE, late).where(among(RuleRow.id, ids))
-        )
-    }
+    counts = await count_links(session, LinkRow.rule_id, ids, "rule")
+    days = (await cycle_length(session, now)).days
+    facts = await session.execute(_FACTS, {"ids": ids, "now": now, "days": days})
+    unmatched = {id: (since, is_late) for id, since, is_late in facts}
     return {row.id: _report(row, counts.get(row.id, 0), *unmatched[row.id], now) for row in rows}
 
 

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import Select, bindparam, func, select, text, update
+from sqlalchemy import Select, func, select, text, update
 
 from mappings import invalidate
 from mappings.leases import ALWAYS_DUE
-from mappings.tables import RunCauseRow, RunRow
+from mappings.tables import RunCauseRow, RunRow, among_ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -228,7 +228,7 @@ async def causes_of(session: AsyncSession, run_id: int) -> list[Cause]:
 
 @cache
 def _oldest() -> Select[Any]:
-    """Of each of the `runs` the oldest causes, each with its place and with how many there are."""
+    """Of each of the runs `ids` the oldest causes, each with its place and with how many there are."""
     place = func.row_number().over(
         partition_by=RunCauseRow.run_id,
         order_by=(RunCauseRow.created_at, RunCauseRow.kind, RunCauseRow.reference),
@@ -237,7 +237,7 @@ def _oldest() -> Select[Any]:
     columns = RunCauseRow.run_id, RunCauseRow.kind, RunCauseRow.label
     numbered = (
         select(*columns, place.label("place"), total.label("total"))
-        .where(RunCauseRow.run_id.in_(bindparam("runs", expanding=True)))
+        .where(among_ids(RunCauseRow.run_id))
         .subquery()
     )
     return select(numbered).where(numbered.c.place <= SHOWN).order_by(numbered.c.run_id, numbered.c.place)
@@ -245,7 +245,7 @@ def _oldest() -> Select[Any]:
 
 async def causes_in_words(session: AsyncSession, run_ids: Collection[int]) -> dict[int, list[str]]:
     """The causes of these runs in words, the oldest `SHOWN` of each, and then how many more there are."""
-    rows = await session.execute(_oldest(), {"runs": list(run_ids)})
+    rows = await session.execute(_oldest(), {"ids": list(run_ids)})
     words: dict[int, list[str]] = {run_id: [] for run_id in run_ids}
     for run_id, kind, label, at, count in rows:
         words[run_id].append(_WORDS[kind].format(label=label))

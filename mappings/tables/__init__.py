@@ -1,7 +1,15 @@
 """The tables, one row class each. The pure evaluation never sees rows, only frozen values made from them."""
 
 from mappings.tables.access import ROLES, AuditEntryRow, SavedViewRow, TokenRow, WebSessionRow
-from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
+from mappings.tables.base import (
+    GOAL_STATES,
+    READING_MODES,
+    UNFINISHED_STATES,
+    Base,
+    Claimed,
+    among,
+    among_ids,
+)
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
 from mappings.tables.demo import DemoCompanyRow
 from mappings.tables.epics import (
@@ -119,4 +127,5 @@ __all__ = [
     "UnreadableTicketRow",
     "WebSessionRow",
     "among",
+    "among_ids",
 ]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     any_,
+    bindparam,
     func,
     literal,
 )
@@ -80,4 +81,10 @@ def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
     """`column` is one of `ids`, passed as one array: a list would need one query parameter for each id."""
     is_one: ColumnElement[bool] = column == any_(literal(list(ids), ARRAY(BigInteger)))
+    return is_one
+
+
+def among_ids(column: Any) -> ColumnElement[bool]:
+    """As `among`, for a statement that is made once and executed with `{"ids": [...]}`."""
+    is_one: ColumnElement[bool] = column == any_(bindparam("ids", type_=ARRAY(BigInteger)))
     return is_one
