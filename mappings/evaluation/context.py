@@ -102,18 +102,20 @@ class EvaluationContext:
 
     async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
         """The key results that its ticket may show as fitting the epic, best first."""
-        return (await self.suggest_for(session, [row], now))[row.id]
+        found = await suggest_for(session, [row.id], cache_key(self._audience(row.project)), now)
+        return found[row.id]
 
-    async def suggest_for(
+    async def suggest_confidently(
         self, session: AsyncSession, rows: Sequence[EpicRow], now: datetime
     ) -> dict[int, Sequence[Suggestion]]:
-        """The same of many, by the epic's id: those of the same readers are asked for at once."""
+        """Those that a notice shows, of many by the epic's id: tickets of the same readers are asked for at
+        once."""
         by_audience: dict[Audience | None, list[int]] = {}
         for row in rows:
             by_audience.setdefault(cache_key(self._audience(row.project)), []).append(row.id)
         found: dict[int, Sequence[Suggestion]] = {}
         for audience, ids in by_audience.items():
-            found.update(await suggest_for(session, ids, audience, now))
+            found.update(await suggest_for(session, ids, audience, now, confident=True))
         return found
 
     async def prepare_suggestions(self, session: AsyncSession, project: str, now: datetime) -> None:

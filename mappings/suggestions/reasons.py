@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,18 @@ class Evidence:
 
 def reasons_for(found: Evidence) -> tuple[str, ...]:
     """The clauses, the strongest first; none where only parts of words are alike."""
-    goal = words([found.goal])
+    goal = _words_of_goal(found.goal)
     parts = list(_shared(found, goal)) or list(_alike(found, goal))
     if found.nearest is not None and _is_alike(found, found.nearest):
         parts.append(f"much like {found.nearest.key}, which serves it")
     if found.of_project:
         parts.append(_of_project(found.of_project, found.ticket.project))
     return tuple(parts)
+
+
+@lru_cache(maxsize=512)
+def _words_of_goal(text: str) -> Mapping[str, str]:
+    return words([text])
 
 
 def _is_alike(found: Evidence, nearest: Neighbour) -> bool:
