@@ -57,6 +57,16 @@ class ProjectInfo:
 NOT_READ_YET = ProjectInfo(public=True)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownGoals:
+    """Goals, rules and policy at `version`, which counts every change of them. `installation`: its id."""
+
+    installation: str
+    version: int
+    goals: GoalsAndRules
+    policy: Policy
+
+
 @dataclass
 class EvaluationContext:
     """Goals, rules, policy and modes in force for one source at one moment.
@@ -134,12 +144,13 @@ async def load_context(
     marker_key: bytes,
     *,
     shared: EvaluationContext | None = None,
+    known: KnownGoals | None = None,
     checks: Sequence[Check[Any]] = CHECKS,
 ) -> EvaluationContext:
     """Read the context of `source`.
 
     `marker_key` signs the markers of comments. `shared` is the context of another source, read a moment ago:
-    its goals, rules and policy are reused.
+    its goals, rules and policy are reused. So are those that are `known`.
     """
     if shared is not None:
         return replace(
@@ -152,13 +163,16 @@ async def load_context(
             _effective={},
             _former={},
         )
-    installation = (await session.scalars(select(InstallationRow))).one()
+    if known is None:
+        row = (await session.scalars(select(InstallationRow))).one()
+        policy = Policy.model_validate(row.policy)
+        known = KnownGoals(row.uuid, row.goals_version, await load_goals(session), policy)
     return EvaluationContext(
         source=source,
-        signer=MarkerSigner(installation.uuid, marker_key),
-        version=installation.goals_version,
-        goals=await load_goals(session),
-        policy=Policy.model_validate(installation.policy),
+        signer=MarkerSigner(known.installation, marker_key),
+        version=known.version,
+        goals=known.goals,
+        policy=known.policy,
         project_infos=await load_project_infos(session, source.id),
         render=render,
         page_url=page_url,
@@ -176,12 +190,19 @@ async def load_project_infos(
     `sources.projects.record_project_read` waits, then finds the notices made here too and marks their epics
     for evaluation. The caller takes this lock before it locks any epic.
     """
-    query = select(SourceProjectRow).where(SourceProjectRow.source_id == source_id)
+    query = _PROJECTS.where(SourceProjectRow.source_id == source_id)
     if lock:
         # The weakest lock: the reader can still store a page and advance the project's cursor.
         query = query.order_by(SourceProjectRow.key).with_for_update(read=True, key_share=True)
-    rows = await session.scalars(query.execution_options(populate_existing=True))
-    return {row.key: _project_info(row) for row in rows}
+    return {key: ProjectInfo(*facts) for key, *facts in await session.execute(query)}
+
+
+_PROJECTS = select(
+    SourceProjectRow.key,
+    SourceProjectRow.public,
+    SourceProjectRow.service_desk,
+    SourceProjectRow.fully_synced,
+)
 
 
 async def refresh_context(
