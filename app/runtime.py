@@ -24,7 +24,7 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
 from mappings.clock import QUEUE_CLOCK, Clock, DatabaseClock
-from mappings.evaluation.context import EvaluationContext, load_context
+from mappings.evaluation.context import EvaluationContext, KnownGoals, load_context
 from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import SourceRow
 from mappings.wakeups import job_of, take_wakeups
@@ -137,16 +137,18 @@ class Runtime:
         """The source's evaluation context as it is now; its mode may have changed since `source` was read.
         `shared` as in `load_context`."""
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
-        render, pages = KINDS[present.kind].render, self.page_urls(present)
-        return await load_context(
-            session,
-            present,
-            render,
-            pages,
-            self.signing.key("marker"),
-            shared=shared,
-            checks=self.checks,
-        )
+        return await self._context(session, present, shared=shared)
+
+    async def context_to_show(
+        self, session: AsyncSession, source: SourceRow, known: KnownGoals
+    ) -> EvaluationContext:
+        """The same of a source that this transaction has read, to show what an evaluation comes to."""
+        return await self._context(session, source, known=known)
+
+    async def _context(self, session: AsyncSession, source: SourceRow, **reused: Any) -> EvaluationContext:
+        render, pages = KINDS[source.kind].render, self.page_urls(source)
+        key = self.signing.key("marker")
+        return await load_context(session, source, render, pages, key, checks=self.checks, **reused)
 
     @asynccontextmanager
     async def transaction(self, who: str | None = None) -> AsyncIterator[AsyncSession]:

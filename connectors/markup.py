@@ -12,6 +12,7 @@ import re
 import reprlib
 import unicodedata
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -48,13 +49,13 @@ def to_adf(document: Document) -> dict[str, Any]:
 
 def to_plain(document: Document) -> str:
     """What a reader sees: links as `label (url)`, and an empty line between blocks."""
-    return "\n\n".join(
-        "\n".join(f"- {_plain(item)}" for item in _lines(block))
-        if isinstance(block, Bullets)
-        else _plain(_runs(block.content))
-        for block in document.blocks
-        if _lines(block)
-    )
+    return "\n\n".join(filter(None, map(_plain_block, document.blocks)))
+
+
+@lru_cache(maxsize=512)  # most blocks of a notice are those of many others
+def _plain_block(block: Block) -> str:
+    lines = map(_plain, _lines(block))
+    return "\n".join(f"- {line}" for line in lines) if isinstance(block, Bullets) else "".join(lines)
 
 
 def storable(text: str) -> str:

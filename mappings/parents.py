@@ -9,17 +9,19 @@ another parent by that.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Select, bindparam, select, text
+from sqlalchemy import BigInteger, Select, any_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from mappings.locks import BY_INDEXES
-from mappings.tables import EpicRow, LinkRow, SourceRow, among
+from mappings.plain_rows import IDS, LINKS_OF_EPICS, PlainLink
+from mappings.tables import EpicRow, LinkRow, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -130,28 +132,36 @@ class Above:
 NONE_ABOVE = Above()
 
 
-async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: Sequence[Any]) -> Above:
+async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: tuple[Any, ...]) -> Above:
     """Everything above these epics, in three statements; in none where no ticket names a parent."""
     known = {row.id: row.parent_key for row in rows}
     ids = [id for id, parent_key in known.items() if parent_key is not None]
     if not ids:
         return NONE_ABOVE
-    await session.execute(select(BY_INDEXES))
+    await session.execute(_USE_INDEXES)
     parents: dict[int, int] = {
         child_id: parent_id for child_id, parent_id in await session.execute(_ABOVE, {"ids": ids})
     }
     others = sorted({id for id in parents.values() if id not in known})
     if not others:
         return Above(parents)
-    of_source = SourceRow.name.label("source_name"), SourceRow.named_projects
-    query = select(*columns, *of_source).select_from(EpicRow).join(SourceRow)
-    found = {row.id: row for row in await session.execute(query.where(among(EpicRow.id, others)))}
-    links: dict[int, list[LinkRow]] = {}
-    for link in await session.scalars(
-        select(LinkRow).where(among(LinkRow.epic_id, others)).order_by(LinkRow.id)
-    ):
+    ids_above = {"ids": others}
+    found = {row.id: row for row in await session.execute(_with_source(columns), ids_above)}
+    links: dict[int, list[Any]] = {}
+    rows_of_links: Iterator[Any] = map(PlainLink._make, await session.execute(_LINKS_ABOVE, ids_above))
+    for link in rows_of_links:
         links.setdefault(link.epic_id, []).append(link)
     return Above(parents, found, links)
+
+
+_USE_INDEXES = select(BY_INDEXES)
+_LINKS_ABOVE = LINKS_OF_EPICS.order_by("id")
+
+
+@cache
+def _with_source(columns: tuple[Any, ...]) -> Select[Any]:
+    of_source = SourceRow.name.label("source_name"), SourceRow.named_projects
+    return select(*columns, *of_source).select_from(EpicRow).join(SourceRow).where(EpicRow.id == any_(IDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +187,15 @@ async def load_names(session: AsyncSession, ids: Collection[int]) -> dict[int, E
     """The names of these epics, removed ones too, by their ids; one that was deleted is left out."""
     if not ids:
         return {}
-    named = select(EpicRow.id, SourceRow.name, EpicRow.key, EpicRow.title, EpicRow.url).join(SourceRow)
-    rows = await session.execute(named.where(among(EpicRow.id, ids)))
+    rows = await session.execute(_NAMES, {"ids": list(ids)})
     return {id: EpicName(*members) for id, *members in rows}
+
+
+_NAMES = (
+    select(EpicRow.id, SourceRow.name, EpicRow.key, EpicRow.title, EpicRow.url)
+    .join(SourceRow)
+    .where(EpicRow.id == any_(IDS))
+)
 
 
 # --- below ------------------------------------------------------------------------------------

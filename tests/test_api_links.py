@@ -59,6 +59,20 @@ async def test_a_link_that_stands_answers_200_with_it(world: World) -> None:
     assert await world.send("GET", "/runs") == runs
 
 
+async def test_lists_show_goals_as_they_are_after_each_change(world: World) -> None:
+    await _world(world)
+    await world.send("POST", "/links", link("SHOP-1"), expect=201)
+
+    async def shown() -> set[tuple[str, bool]]:
+        (own,) = (await world.send("GET", "/links"))["items"]
+        epics = (await world.send("GET", "/epics"))["items"]
+        return {(one["key_result"], one["live"]) for one in (own, *epics[0]["links"])}
+
+    assert await shown() == {("KR-1", True)}
+    await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
+    assert await shown() == {("KR-1", False)}
+
+
 async def test_a_link_to_a_goal_that_is_not_live_does_not_align(world: World) -> None:
     await _world(world)
     made = await world.send("POST", "/links", link("SHOP-1", "KR-3"), expect=201)

@@ -139,6 +139,29 @@ def test_one_order_whatever_the_order_of_the_material(
     assert SuggestionIndex(goals, epics).fitting(ticket, NOW) == found
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(_texts, min_size=1, max_size=6),
+    st.lists(st.tuples(_texts, st.sampled_from(["SHOP", "B"]), st.sets(st.integers(0, 7))), max_size=5),
+    st.lists(st.tuples(_texts, st.integers(0, 7)), max_size=6),
+)
+def test_many_at_once_are_suggested_as_each_alone(
+    texts: list[str], asked: list[tuple[str, str, set[int]]], links: list[tuple[str, int]]
+) -> None:
+    goals = [goal(number, text) for number, text in enumerate(texts)]
+    epics = [linked(number, words, to, components=(words,)) for number, (words, to) in enumerate(links, 10)]
+    index = SuggestionIndex(goals, epics)
+    # Some of them are linked themselves.
+    tickets = [
+        (replace(TICKET, id=number, title=title, project=project, components=(title,)), without)
+        for number, (title, project, without) in enumerate(asked, 12)
+    ]
+    alone = [index.fitting(ticket, NOW, 4, without) for ticket, without in tickets]
+    assert index.fitting_each(tickets, NOW, 4) == alone
+    confident = [tuple(one for one in found if one.confident) for found in alone]
+    assert index.fitting_each(tickets, NOW, 4, confident=True) == confident
+
+
 def test_the_library_is_imported_by_those_who_suggest_alone() -> None:
     asked = (
         "import sys, app.cli.main, app.server.application as _; print({'numpy', 'sklearn'} & {*sys.modules})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -19,7 +20,7 @@ from mappings.governance.initiatives import initiatives_among
 from mappings.governance.value import ValueOfEpic, load_values
 from mappings.lists.epics import Alignment
 from mappings.parents import EpicName as NamedEpic, load_names, load_parents
-from mappings.policy.operations import load_policy
+from mappings.policy.document import Policy
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
@@ -211,14 +212,16 @@ class NamesAround:
     values: Mapping[int, ValueOfEpic]
 
 
-async def load_names_around(session: AsyncSession, found: Iterable[EpicRecords]) -> NamesAround:
-    """In six statements at most, for any number of epics."""
+async def load_names_around(
+    session: AsyncSession, found: Iterable[EpicRecords], policy: Policy
+) -> NamesAround:
+    """In five statements at most, for any number of epics."""
     records = list(found)
     ids = [one.row.id for one in records]
     return NamesAround(
         await load_parents(session, [one.row for one in records]),
         await load_origins(session, [link for one in records for link in one.links]),
-        await initiatives_among(session, await load_policy(session), ids) if ids else set(),
+        await initiatives_among(session, policy, ids),
         await load_values(session, ids),
     )
 
@@ -272,23 +275,28 @@ def show_finding(
     row: FindingRow, epic: EpicName | None, goal: str | None = None, source: str | None = None
 ) -> FindingOut:
     """A finding with the name of what it is on: an epic, a goal or a source."""
-    named = {"epic": epic, "goal": goal, "source": source}
-    members = {name: getattr(row, name) for name in FindingOut.model_fields if name not in named}
-    return FindingOut.model_validate({**members, **named})
+    members = dict(zip(_OF_FINDING, _finding_members(row), strict=True))
+    return FindingOut.model_validate({**members, "epic": epic, "goal": goal, "source": source})
+
+
+_OF_FINDING = [name for name in FindingOut.model_fields if name not in ("epic", "goal", "source")]
+_finding_members = attrgetter(*_OF_FINDING)
 
 
 def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> NoticeOut:
     """`unwritten`: the text that would be written now; None shows the one that is on the ticket, if any."""
-    members = {
-        member: getattr(row, member) for member in ("id", "state", "reason", "detail", "url", "updated_at")
-    }
     return NoticeOut.model_validate(
         {
-            **members,
+            "id": row.id,
             "epic": name,
+            "state": row.state,
+            "reason": row.reason,
+            "detail": row.detail,
             "body": (row.posted_body or "") if unwritten is None else unwritten,
+            "url": row.url,
             "run": row.run_id,
             "pending": row.target is not None,
+            "updated_at": row.updated_at,
         }
     )
 
@@ -317,20 +325,13 @@ def show_epic(
     """`unwritten` as in `show_notice`."""
     row = records.row
     name = EpicName(source=source, key=row.key)
-    members = {
-        member: getattr(row, member)
-        for member in (
-            "title", "url", "project", "type", "status", "status_category", "labels", "assignees",
-            "starts_on", "due_on", "points", "finished_at",
-        )
-    }  # fmt: skip
+    members = dict(zip(_OF_EPIC, _epic_members(row), strict=True))
     return EpicOut.model_validate(
         {
             **members,
             "source": source,
             "key": row.key,
             "id": row.remote_id,
-            "alignment": row.alignment,
             "parent": show_parent(row, names.parents.get(row.id)),
             "set_aside": _set_aside(records, now),
             "children": _children(row),
@@ -343,3 +344,10 @@ def show_epic(
             "updated_at": row.tracker_updated_at,
         }
     )
+
+
+_OF_EPIC = (
+    *("title", "url", "project", "type", "status", "status_category", "labels", "assignees"),
+    *("alignment", "starts_on", "due_on", "points", "finished_at"),
+)
+_epic_members = attrgetter(*_OF_EPIC)

@@ -29,16 +29,20 @@ from app.api.paging import (
 from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.errors import Invalid
-from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
-from mappings.evaluation.load import SHOWN_COLUMNS, EpicRecords, load_records
+from mappings.evaluation.known_goals import known_goals
+from mappings.evaluation.load import (
+    EpicRecords,
+    load_epics_to_show,
+    load_records,
+    load_records_to_show,
+)
 from mappings.evaluation.texts import unwritten_text
 from mappings.governance.initiatives import initiatives_among
 from mappings.lists.epics import EpicFilters, Sort, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
-from mappings.policy.operations import load_policy
-from mappings.tables import EpicRow, SourceRow, among
+from mappings.tables import EpicRow, SourceRow
 
 
 class EpicKeyConvertor(PathConvertor):
@@ -79,11 +83,12 @@ async def list_epics(
         source_row = await source_in(session, filters.source, "source")
         return Page(items=[await whole_epic(runtime, session, source_row, key, rules)], next=None)
     read = await read_epics(runtime, session, filters, sort, limit, cursor)
-    goals = await load_key_results(session)
-    texts = await unwritten_texts(runtime, session, read.found, read.now)
-    names = await load_names_around(session, read.found)
+    known = await known_goals(session)
+    goals = known.goals.key_results
+    texts = await unwritten_texts(runtime, session, read.found, read.now, known)
+    names = await load_names_around(session, read.found, known.policy)
     items = [
-        show_epic(records.row.source, records, goals, names, read.now, texts.get(records.row.id))  # type: ignore[attr-defined]  # a column of `_in_order`
+        show_epic(records.row.source, records, goals, names, read.now, texts.get(records.row.id))  # type: ignore[attr-defined]  # a column of `load_epics_to_show`
         for records in read.found
     ]
     # The items are right as they are made; FastAPI would check each once more.
@@ -120,8 +125,8 @@ async def read_epics(
         None if which.initiative is None else await _page_of_near(runtime, session, which, step, order, now)
     )
     ids, following = page or await _page(runtime, session, which, step, order, now)
-    rows = await _in_order(session, [id for id, *_ in ids])
-    return ReadEpics(await load_records(session, rows), step.filters, following, now)
+    rows = await load_epics_to_show(session, [id for id, *_ in ids])
+    return ReadEpics(await load_records_to_show(session, rows), step.filters, following, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,24 +157,11 @@ async def _page_of_near(
     near = replace(step, limit=min(NEAR * step.limit, MOST_NEAR))
     rows, more = await _page(runtime, session, replace(which, initiative=None), near, order, now)
     ids = [row.id for row in rows]
-    initiatives = await initiatives_among(session, await load_policy(session), ids)
+    initiatives = await initiatives_among(session, (await known_goals(session)).policy, ids)
     found = [row for row in rows if (row.id in initiatives) == which.initiative]
     if more is not None and len(found) <= step.limit:
         return None
     return first_page(found, EpicRow.id, step, value=order.value)
-
-
-async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[Any]:
-    """The epics with these ids in this order as plain rows, each with its `source`'s name. They are read
-    after their ids, which an index alone may give."""
-    rows = await session.execute(
-        select(*SHOWN_COLUMNS, SourceRow.name.label("source"))
-        .select_from(EpicRow)
-        .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(among(EpicRow.id, ids))
-    )
-    by_id = {row.id: row for row in rows}
-    return [by_id[id] for id in ids if id in by_id]
 
 
 @router.get(
@@ -198,7 +190,7 @@ async def whole_epic(
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
     composed = await unwritten_text(session, evaluation, context, now)
     unwritten = None if composed is None else composed.body
-    names = await load_names_around(session, [records])
+    names = await load_names_around(session, [records], context.policy)
     shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]
     return EpicWithWhy(**dict(shown), why=why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -26,6 +27,7 @@ from mappings.evaluation.operations import (
     waive_finding,
 )
 from mappings.lookups import source_in
+from mappings.plain_rows import FINDING_COLUMNS, PlainFinding
 from mappings.runs.reevaluation import ChangedEpic
 from mappings.tables import EpicRow, FindingRow, KeyResultRow, ObjectiveRow, SourceRow
 
@@ -70,12 +72,13 @@ _EPICS_SOURCE = aliased(SourceRow)
 # Each finding with the names of what it is on: the epic's source and key, the goal, the source.
 _NAMED: Any = (
     select(
-        FindingRow,
+        *FINDING_COLUMNS,
         _EPICS_SOURCE.name,
         EpicRow.key,
         func.coalesce(ObjectiveRow.key, KeyResultRow.key),
         SourceRow.name,
     )
+    .select_from(FindingRow)
     .outerjoin(EpicRow, EpicRow.id == FindingRow.epic_id)
     .outerjoin(_EPICS_SOURCE, _EPICS_SOURCE.id == EpicRow.source_id)
     .outerjoin(ObjectiveRow, ObjectiveRow.id == FindingRow.objective_id)
@@ -108,7 +111,7 @@ async def list_findings(
         source_id = (await source_in(session, step.filters["source"], "source")).id
         query = query.where(FindingRow.id.in_(_page_of_source(query, source_id, step)))
     rows, following = await page_of(session, query, FindingRow.id, step)
-    return Page(items=[_shown(*row) for row in rows], next=following)
+    return Page(items=list(map(_shown, rows)), next=following)
 
 
 def _page_of_source(query: Select[Any], source_id: int, step: ListQuery) -> Any:
@@ -172,11 +175,11 @@ async def _evaluated(runtime: Runtime, id: int, changed: ChangedEpic | None) -> 
     if changed is not None:
         await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     async with runtime.sessions() as session:
-        return _shown(*(await session.execute(_NAMED.where(FindingRow.id == id))).one())
+        return _shown((await session.execute(_NAMED.where(FindingRow.id == id))).one())
 
 
-def _shown(
-    row: FindingRow, epics_source: str | None, epic_key: str | None, goal: str | None, source: str | None
-) -> FindingOut:
+def _shown(row: Sequence[Any]) -> FindingOut:
+    """Of a row of `_NAMED`."""
+    *members, epics_source, epic_key, goal, source = row
     epic = None if epics_source is None or epic_key is None else EpicName(source=epics_source, key=epic_key)
-    return show_finding(row, epic, goal, source)
+    return show_finding(PlainFinding._make(members), epic, goal, source)

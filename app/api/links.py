@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import any_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
@@ -18,9 +18,10 @@ from app.api.problems import error_responses
 from app.api.runs import RowId, register_row_id
 from app.runtime import Runtime
 from mappings.errors import Invalid
-from mappings.evaluation.context import load_key_results
+from mappings.evaluation.known_goals import known_goals
 from mappings.links.operations import EPIC_KEY_AT_MOST, LINK_WEIGHT, link_epic, unlink_epic
 from mappings.lookups import find_epic, key_result_in, source_in
+from mappings.plain_rows import IDS, LINK_COLUMNS, PlainLink
 from mappings.tables import EpicRow, LinkRow, SourceRow
 from mappings.values import NO_NUL_PATTERN
 
@@ -56,24 +57,31 @@ class LinkIn(Body):
 async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[LinkOut]:
     """The links of `rows`. All links of their epics are read, because these decide which one is primary."""
     ids = [row.id for row in rows]
-    all_of_epics = await session.execute(
-        select(LinkRow, EpicRow.key, SourceRow.name)
-        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
-        .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(LinkRow.epic_id.in_({row.epic_id for row in rows}))
-        .order_by(LinkRow.id)
-    )
-    by_epic: dict[int, tuple[EpicName, list[LinkRow]]] = {}
-    for link, key, source in all_of_epics:
-        by_epic.setdefault(link.epic_id, (EpicName(source=source, key=key), []))[1].append(link)
-    goals, now = await load_key_results(session), await runtime.now(session)
+    all_of_epics = await session.execute(_OF_EPICS, {"ids": list({row.epic_id for row in rows})})
+    by_epic: dict[int, tuple[EpicName, list[Any]]] = {}
+    for *members, key, source in all_of_epics:
+        link = PlainLink._make(members)
+        if link.epic_id not in by_epic:
+            by_epic[link.epic_id] = EpicName(source=source, key=key), []
+        by_epic[link.epic_id][1].append(link)
+    goals, now = (await known_goals(session)).goals.key_results, await runtime.now(session)
     origins = await load_origins(session, [link for _, links in by_epic.values() for link in links])
     shown = {
         out.id: out
         for name, links in by_epic.values()
         for out in show_links(name, links, goals, origins, now)
     }
-    return [shown[id] for id in ids]
+    return [shown[id] for id in ids if id in shown]  # else it is gone since
+
+
+_OF_EPICS = (
+    select(*LINK_COLUMNS, EpicRow.key, SourceRow.name)
+    .select_from(LinkRow)
+    .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+    .join(SourceRow, SourceRow.id == EpicRow.source_id)
+    .where(LinkRow.epic_id == any_(IDS))
+    .order_by(LinkRow.id)
+)
 
 
 @router.post(
@@ -120,7 +128,9 @@ async def list_links(
 ) -> Page[LinkOut]:
     step = list_query(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
     query: Any = (
-        select(LinkRow).join(EpicRow, EpicRow.id == LinkRow.epic_id).where(EpicRow.removed_at.is_(None))
+        select(LinkRow.id, LinkRow.epic_id)
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .where(EpicRow.removed_at.is_(None))
     )
     if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
         if step.filters["epic_source"] is None:
@@ -134,7 +144,7 @@ async def list_links(
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
         query = query.where(LinkRow.key_result_id == goal.id)
     rows, following = await page_of(session, query, LinkRow.id, step)
-    return Page(items=await _show(runtime, session, [row for (row,) in rows]), next=following)
+    return Page(items=await _show(runtime, session, rows), next=following)
 
 
 @router.delete(

@@ -13,10 +13,10 @@ from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from mappings.errors import Invalid
-from mappings.evaluation.load import load_records
+from mappings.evaluation.load import load_epics_to_show, load_records_to_show
 from mappings.lookups import source_in
 from mappings.notices import operations
-from mappings.tables import EpicRow, NoticeRow, SourceRow
+from mappings.tables import EpicRow, NoticeRow
 
 router = APIRouter(prefix="/notices", tags=["notices"])
 
@@ -32,9 +32,8 @@ async def list_notices(
 ) -> Page[NoticeOut]:
     step = list_query(cursor, limit, state=state, source=source)
     query: Any = (
-        select(NoticeRow, EpicRow, SourceRow.name)
+        select(NoticeRow.id, NoticeRow.epic_id)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        .join(SourceRow, SourceRow.id == EpicRow.source_id)
         .where(EpicRow.removed_at.is_(None))
     )
     if step.filters["state"] is not None:
@@ -43,10 +42,13 @@ async def list_notices(
         source_row = await source_in(session, step.filters["source"], "source")
         query = query.where(EpicRow.source_id == source_row.id)
     rows, following = await page_of(session, query, NoticeRow.id, step)
-    found = await load_records(session, [epic for _, epic, _ in rows])
+    epics = await load_epics_to_show(session, [row.epic_id for row in rows])
+    found = await load_records_to_show(session, epics)
     texts = await unwritten_texts(runtime, session, found, await runtime.now(session))
     items = [
-        show_notice(EpicName(source=name, key=epic.key), row, texts.get(epic.id)) for row, epic, name in rows
+        show_notice(EpicName(source=epic.source, key=epic.key), one.notice, texts.get(epic.id))
+        for epic, one in zip(epics, found, strict=True)
+        if one.notice is not None  # else it is gone since
     ]
     return Page(items=items, next=following)
 

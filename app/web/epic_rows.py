@@ -17,6 +17,7 @@ from mappings.checks.registry import checks_on_tickets
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import Reason, explain_briefly
 from mappings.evaluation.findings import shown_row
+from mappings.evaluation.known_goals import known_goals
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
 from mappings.governance.agenda import person_of
@@ -68,7 +69,7 @@ async def read_rows(
     reasons = await _reasons(runtime, session, read)
     unaligned = [one.row.id for one in read.found if one.row.alignment == "unaligned"]
     suggested = await suggest_for(session, unaligned, EVERYTHING, read.now, MOST_SUGGESTED)
-    names = await load_names_around(session, read.found)
+    names = await load_names_around(session, read.found, (await known_goals(session)).policy)
     rows = []
     for records in read.found:
         epic: Any = records.row

@@ -57,6 +57,16 @@ class ProjectInfo:
 NOT_READ_YET = ProjectInfo(public=True)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownGoals:
+    """Goals, rules and policy at `version`, which counts every change of them. `installation`: its id."""
+
+    installation: str
+    version: int
+    goals: GoalsAndRules
+    policy: Policy
+
+
 @dataclass
 class EvaluationContext:
     """Goals, rules, policy and modes in force for one source at one moment.
@@ -102,18 +112,20 @@ class EvaluationContext:
 
     async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
         """The key results that its ticket may show as fitting the epic, best first."""
-        return (await self.suggest_for(session, [row], now))[row.id]
+        found = await suggest_for(session, [row.id], cache_key(self._audience(row.project)), now)
+        return found[row.id]
 
-    async def suggest_for(
+    async def suggest_confidently(
         self, session: AsyncSession, rows: Sequence[EpicRow], now: datetime
     ) -> dict[int, Sequence[Suggestion]]:
-        """The same of many, by the epic's id: those of the same readers are asked for at once."""
+        """Those that a notice shows, of many by the epic's id: tickets of the same readers are asked for at
+        once."""
         by_audience: dict[Audience | None, list[int]] = {}
         for row in rows:
             by_audience.setdefault(cache_key(self._audience(row.project)), []).append(row.id)
         found: dict[int, Sequence[Suggestion]] = {}
         for audience, ids in by_audience.items():
-            found.update(await suggest_for(session, ids, audience, now))
+            found.update(await suggest_for(session, ids, audience, now, confident=True))
         return found
 
     async def prepare_suggestions(self, session: AsyncSession, project: str, now: datetime) -> None:
@@ -132,12 +144,13 @@ async def load_context(
     marker_key: bytes,
     *,
     shared: EvaluationContext | None = None,
+    known: KnownGoals | None = None,
     checks: Sequence[Check[Any]] = CHECKS,
 ) -> EvaluationContext:
     """Read the context of `source`.
 
     `marker_key` signs the markers of comments. `shared` is the context of another source, read a moment ago:
-    its goals, rules and policy are reused.
+    its goals, rules and policy are reused. So are those that are `known`.
     """
     if shared is not None:
         return replace(
@@ -150,13 +163,16 @@ async def load_context(
             _effective={},
             _former={},
         )
-    installation = (await session.scalars(select(InstallationRow))).one()
+    if known is None:
+        row = (await session.scalars(select(InstallationRow))).one()
+        policy = Policy.model_validate(row.policy)
+        known = KnownGoals(row.uuid, row.goals_version, await load_goals(session), policy)
     return EvaluationContext(
         source=source,
-        signer=MarkerSigner(installation.uuid, marker_key),
-        version=installation.goals_version,
-        goals=await load_goals(session),
-        policy=Policy.model_validate(installation.policy),
+        signer=MarkerSigner(known.installation, marker_key),
+        version=known.version,
+        goals=known.goals,
+        policy=known.policy,
         project_infos=await load_project_infos(session, source.id),
         render=render,
         page_url=page_url,
@@ -174,12 +190,19 @@ async def load_project_infos(
     `sources.projects.record_project_read` waits, then finds the notices made here too and marks their epics
     for evaluation. The caller takes this lock before it locks any epic.
     """
-    query = select(SourceProjectRow).where(SourceProjectRow.source_id == source_id)
+    query = _PROJECTS.where(SourceProjectRow.source_id == source_id)
     if lock:
         # The weakest lock: the reader can still store a page and advance the project's cursor.
         query = query.order_by(SourceProjectRow.key).with_for_update(read=True, key_share=True)
-    rows = await session.scalars(query.execution_options(populate_existing=True))
-    return {row.key: _project_info(row) for row in rows}
+    return {key: ProjectInfo(*facts) for key, *facts in await session.execute(query)}
+
+
+_PROJECTS = select(
+    SourceProjectRow.key,
+    SourceProjectRow.public,
+    SourceProjectRow.service_desk,
+    SourceProjectRow.fully_synced,
+)
 
 
 async def refresh_context(

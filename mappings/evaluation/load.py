@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import BigInteger, Label, Select, and_, any_, literal, literal_column, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Label, Select, and_, any_, literal_column, or_, select
 
 from connectors.base import Epic, Parent, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState, SetAside
+from mappings.plain_rows import (
+    FINDINGS_OF_EPICS,
+    IDS,
+    LINKS_OF_EPICS,
+    NOTICE_COLUMNS,
+    PlainFinding,
+    PlainLink,
+    PlainNotice,
+)
 from mappings.tables import (
     CommandCommentRow,
     DecisionRow,
@@ -23,11 +32,12 @@ from mappings.tables import (
     LinkRow,
     NoticeRow,
     ReviewRow,
+    SourceRow,
     among,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -103,11 +113,11 @@ def _parent_of(row: EpicRow) -> Parent | None:
 
 # The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written
 # through them, and objects tracked by the session would cost twice as much.
-def _columns(*names: str) -> list[Label[Any]]:
-    return [literal_column(f"epics.{name}").label(name) for name in names]
+def _columns(*names: str) -> tuple[Label[Any], ...]:
+    return tuple(literal_column(f"epics.{name}").label(name) for name in names)
 
 
-def _columns_without(*names: str) -> list[Label[Any]]:
+def _columns_without(*names: str) -> tuple[Label[Any], ...]:
     return _columns(*(column.name for column in EpicRow.__table__.columns if column.name not in names))
 
 
@@ -128,6 +138,23 @@ MATCHED_COLUMNS = _columns(
 )
 # Those that are shown, and those that an epic is evaluated by to show the text of its notice.
 SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text", "description")
+
+
+async def load_epics_to_show(session: AsyncSession, ids: Sequence[int]) -> list[Any]:
+    """The epics with these ids in this order, those that are gone left out; as plain rows, each with its
+    `source`'s name. They are read after their ids, which an index alone may give."""
+    rows: Iterator[Any] = map(_ShownRow._make, await session.execute(_SHOWN, {"ids": ids}))
+    by_id = {row.id: row for row in rows}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+_SHOWN = (
+    select(*SHOWN_COLUMNS, SourceRow.name.label("source"))
+    .select_from(EpicRow)
+    .join(SourceRow, SourceRow.id == EpicRow.source_id)
+    .where(EpicRow.id == any_(IDS))
+)
+_ShownRow: Any = namedtuple("_ShownRow", [*(column.name for column in SHOWN_COLUMNS), "source"])  # type: ignore[misc]
 
 
 async def due_epics(
@@ -176,23 +203,48 @@ def new_row(row: Mapping[str, Any], id: int, source_id: int, tracker: str, now: 
 async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:
     """The records of each of `rows`, in their order: at most three statements for all, and one more where a
     decision sets one of them aside."""
-    ids = literal([row.id for row in rows], ARRAY(BigInteger))
+    ids = {"ids": [row.id for row in rows]}
+
+    async def findings() -> Iterable[FindingRow]:
+        return await session.scalars(_FINDINGS, ids)
+
+    links, notices = await session.scalars(_LINKS, ids), await session.execute(_NOTICES, ids)
+    return await _records(session, rows, links, notices, findings)
+
+
+async def load_records_to_show(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:
+    """The same as plain rows, of which nothing is written: they cost less than half of it."""
+    ids = {"ids": [row.id for row in rows]}
+
+    async def findings() -> Iterable[Any]:
+        return map(PlainFinding._make, await session.execute(FINDINGS_OF_EPICS, ids))
+
+    links = map(PlainLink._make, await session.execute(LINKS_OF_EPICS, ids))
+    notices = map(_plain_notice, await session.execute(_PLAIN_NOTICES, ids))
+    return await _records(session, rows, links, notices, findings)
+
+
+async def _records(
+    session: AsyncSession,
+    rows: Sequence[EpicRow],
+    found_links: Iterable[Any],
+    found_notices: Iterable[Any],
+    load_findings: Callable[[], Awaitable[Iterable[Any]]],
+) -> list[EpicRecords]:
     links: dict[int, list[LinkRow]] = {}
     # Sorted here: in the order of an index, PostgreSQL would rather read all links than look for these.
-    found_links = (await session.scalars(select(LinkRow).where(LinkRow.epic_id == any_(ids)))).all()
-    for link in sorted(found_links, key=lambda link: link.id):
+    for link in sorted(found_links, key=_ID):
         links.setdefault(link.epic_id, []).append(link)
     commands: dict[int, list[CommandCommentRow]] = {}
     notices: dict[int, NoticeRow] = {}
     findings: dict[int | None, list[FindingRow]] = {}
-    for epic_id, notice, comment in await session.execute(_NOTICES.where(EpicRow.id == any_(ids))):
+    for epic_id, notice, comment in found_notices:
         if notice is not None:
             notices[epic_id] = notice
         if comment is not None:
             commands.setdefault(epic_id, []).append(comment)
     if any(row.evaluated_at is not None for row in rows):  # only an evaluation makes findings
-        found = (await session.scalars(select(FindingRow).where(FindingRow.epic_id == any_(ids)))).all()
-        for finding in sorted(found, key=lambda finding: finding.id):
+        for finding in sorted(await load_findings(), key=_ID):
             findings.setdefault(finding.epic_id, []).append(finding)
     aside = await _load_set_aside(session, [row for row in rows if row.set_aside is not None])
     return [
@@ -244,24 +296,52 @@ def _decided(held_on: date | None, decided_at: datetime) -> str:
     return f"{what} of {day.day} {day:%B %Y}"
 
 
+_ID = attrgetter("id")
+_LINKS = select(LinkRow).where(LinkRow.epic_id == any_(IDS))
+_FINDINGS = select(FindingRow).where(FindingRow.epic_id == any_(IDS))
+
+
 # Of commands only those that are to be answered: their answer stands, or nothing was evaluated since.
-_NOTICES = (
-    select(EpicRow.id, NoticeRow, CommandCommentRow)
-    .outerjoin(NoticeRow, NoticeRow.epic_id == EpicRow.id)
-    .outerjoin(
-        CommandCommentRow,
-        and_(
-            CommandCommentRow.epic_id == EpicRow.id,
-            or_(
-                CommandCommentRow.answer.is_not(None),
-                EpicRow.evaluated_at.is_(None),
-                CommandCommentRow.at >= EpicRow.evaluated_at,
+def _notices(*selected: Any) -> Select[Any]:
+    return (
+        select(*selected)
+        .select_from(EpicRow)
+        .outerjoin(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+        .outerjoin(
+            CommandCommentRow,
+            and_(
+                CommandCommentRow.epic_id == EpicRow.id,
+                or_(
+                    CommandCommentRow.answer.is_not(None),
+                    EpicRow.evaluated_at.is_(None),
+                    CommandCommentRow.at >= EpicRow.evaluated_at,
+                ),
             ),
-        ),
+        )
+        .where(or_(NoticeRow.id.is_not(None), CommandCommentRow.id.is_not(None)), EpicRow.id == any_(IDS))
+        .order_by(EpicRow.id, CommandCommentRow.at, CommandCommentRow.id)
     )
-    .where(or_(NoticeRow.id.is_not(None), CommandCommentRow.id.is_not(None)))
-    .order_by(EpicRow.id, CommandCommentRow.at, CommandCommentRow.id)
+
+
+_NOTICES = _notices(EpicRow.id, NoticeRow, CommandCommentRow)
+# With what an answer is made from.
+_PLAIN_NOTICES = _notices(
+    EpicRow.id,
+    *NOTICE_COLUMNS,
+    *(CommandCommentRow.id, CommandCommentRow.answer, CommandCommentRow.at, CommandCommentRow.outcome),
+    CommandCommentRow.explained_key_result_ids,
 )
+_Command = namedtuple("_Command", "id answer at outcome explained_key_result_ids")
+
+
+def _plain_notice(row: Any) -> tuple[int, Any, Any]:
+    """The epic's id, its notice and a command; None where it has none."""
+    notice, command = row[1 : 1 + len(NOTICE_COLUMNS)], row[1 + len(NOTICE_COLUMNS) :]
+    return (
+        row[0],
+        None if notice[0] is None else PlainNotice._make(notice),
+        None if command[0] is None else _Command._make(command),
+    )
 
 
 def _answer(row: EpicRow, commands: Sequence[CommandCommentRow]) -> tuple[CommandAnswer | None, bool]:

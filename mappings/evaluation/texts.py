@@ -49,7 +49,7 @@ async def compose_all(
     """The same of many, in as many statements. Key results are suggested for a full text alone: one line
     shows none."""
     full = [evaluation.row for evaluation, notice in desired if notice.target in (None, "posted")]
-    suggestions = await context.suggest_for(session, full, now)
+    suggestions = await context.suggest_confidently(session, full, now)
     composed = []
     for evaluation, notice in desired:
         text = notice.compose(suggestions.get(evaluation.row.id, ()))

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, any_, exists, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.values import Driver
 from mappings.lookups import epic_at, locked_epic_at, source_at
-from mappings.tables import EpicRow, EpicValueRow, among
+from mappings.plain_rows import IDS
+from mappings.tables import EpicRow, EpicValueRow
 from mappings.values import LINE_AT_MOST, FieldErrors, line_error, one_of_error
 
 if TYPE_CHECKING:
@@ -129,8 +130,13 @@ def is_answered() -> ColumnElement[bool]:
 
 async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, ValueOfEpic]:
     """Of those of these epics that were answered or asked about, by their ids."""
-    rows = await session.scalars(select(EpicValueRow).where(among(EpicValueRow.epic_id, ids))) if ids else ()
-    return {row.epic_id: value_of(row) for row in rows}
+    rows = await session.execute(_VALUES, {"ids": list(ids)}) if ids else ()
+    return {epic_id: ValueOfEpic(*members) for epic_id, *members in rows}
+
+
+_VALUES = select(EpicValueRow.epic_id, *(getattr(EpicValueRow, name) for name in _MEMBERS)).where(
+    EpicValueRow.epic_id == any_(IDS)
+)
 
 
 @dataclass(frozen=True, slots=True)

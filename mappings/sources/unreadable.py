@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from mappings.epics.storable import without_nul
@@ -69,10 +69,13 @@ def _row(source_id: int, run_id: int | None, project: str, item: Unreadable) -> 
 
 async def unreadable_ids(session: AsyncSession, source_id: int) -> frozenset[str]:
     """The ids in the tracker of the source's tickets that could not be read."""
-    known = select(UnreadableTicketRow.remote_id).where(
-        UnreadableTicketRow.source_id == source_id, UnreadableTicketRow.remote_id.is_not(None)
-    )
-    return frozenset(remote_id for remote_id in await session.scalars(known) if remote_id is not None)
+    known = await session.scalars(_UNREADABLE_IDS, {"unreadable_of": source_id})
+    return frozenset(remote_id for remote_id in known if remote_id is not None)
+
+
+_UNREADABLE_IDS = select(UnreadableTicketRow.remote_id).where(
+    UnreadableTicketRow.source_id == bindparam("unreadable_of"), UnreadableTicketRow.remote_id.is_not(None)
+)
 
 
 async def forget_unreadable(

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import and_, func, literal, literal_column, or_, select, true
-from sqlalchemy.orm import undefer
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from mappings.goals.key_results import may_name
 from mappings.goals.rows import key_result_of
@@ -21,7 +34,6 @@ from mappings.tables import (
     ObjectiveRow,
     SourceProjectRow,
     SuggestionRejectionRow,
-    among,
 )
 
 if TYPE_CHECKING:
@@ -63,20 +75,33 @@ def cache_key(audience: Audience | None) -> Audience | None:
     return Audience(0, "", True) if audience is not None and audience.public else audience
 
 
-def _readable(audience: Audience | None) -> list[ColumnElement[bool]]:
-    """Of links with their epic, objective and project: those that this audience may read."""
+# Whose statements are alike: each is made once, with the source and project of an audience left open.
+_Kind = Literal["everything", "public", "project"]
+
+
+def _kind_of(audience: Audience | None) -> tuple[_Kind, dict[str, Any]]:
+    """And what its statements leave open."""
     if audience is None:
-        return []
+        return "everything", {}
     if audience.public:
+        return "public", {}
+    return "project", {"own_source_id": audience.source_id, "own_project": audience.project}
+
+
+def _readable(kind: _Kind) -> list[ColumnElement[bool]]:
+    """Of links with their epic, objective and project: those that such an audience may read."""
+    if kind == "everything":
+        return []
+    if kind == "public":
         return [SourceProjectRow.public.is_(True), ObjectiveRow.visibility == "public"]
-    own = and_(EpicRow.source_id == audience.source_id, EpicRow.project == audience.project)
+    own = and_(EpicRow.source_id == bindparam("own_source_id"), EpicRow.project == bindparam("own_project"))
     return [
         or_(SourceProjectRow.public.is_(True), own),
         ObjectiveRow.visibility.in_(("public", "internal")),
     ]
 
 
-def _newest(audience: Audience | None) -> Any:
+def _newest(kind: _Kind) -> Any:
     """The newest links that people made: of each key result `MOST_OF_PROJECT`, of all `MOST_LINKED`; of those
     that this audience may read. An index has them in this order, for each key result by itself."""
     of_one = (
@@ -87,7 +112,7 @@ def _newest(audience: Audience | None) -> Any:
             and_(SourceProjectRow.source_id == EpicRow.source_id, SourceProjectRow.key == EpicRow.project),
         )
         .where(LinkRow.key_result_id == KeyResultRow.id, _CONFIRMED, EpicRow.removed_at.is_(None))
-        .where(*_readable(audience))
+        .where(*_readable(kind))
         .order_by(LinkRow.id.desc())
         .limit(MOST_OF_PROJECT)
         .correlate(KeyResultRow, ObjectiveRow)
@@ -106,15 +131,20 @@ def _newest(audience: Audience | None) -> Any:
 async def load_version(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
     """Another one after each change of goals, of the newest confirmed links or of their tickets' text, and in
     another database at the same address. One statement, which reads these links alone."""
-    newest = _newest(audience).subquery("newest")
+    kind, left_open = _kind_of(audience)
+    return tuple((await session.execute(_version(kind), left_open)).one())
+
+
+@cache
+def _version(kind: _Kind) -> Select[Any]:
+    newest = _newest(kind).subquery("newest")
     links = select(
         func.count().label("number"),
         func.sum(newest.c.id).label("ids"),
         func.max(newest.c.read_at).label("read"),
     ).subquery()
     installation = InstallationRow.uuid, InstallationRow.goals_version
-    query = select(*installation, links).join_from(InstallationRow, links, literal(True))
-    return tuple((await session.execute(query)).one())
+    return select(*installation, links).join_from(InstallationRow, links, literal(True))
 
 
 async def load_goal_texts(session: AsyncSession, audience: Audience | None) -> list[GoalText]:
@@ -142,19 +172,15 @@ def _may_name(goal: KeyResult, audience: Audience | None) -> bool:
 
 async def load_linked_epics(session: AsyncSession, audience: Audience | None) -> list[LinkedEpic]:
     """The newest tickets that people linked, as `_newest` has them."""
-    newest = _newest(audience).subquery("newest")
+    kind, left_open = _kind_of(audience)
+    newest = _newest(kind).subquery("newest")
     links = await session.execute(
-        select(newest.c.epic_id, newest.c.key_result_id).order_by(newest.c.id.desc())
+        select(newest.c.epic_id, newest.c.key_result_id).order_by(newest.c.id.desc()), left_open
     )
     goals: dict[int, set[int]] = {}
     for epic_id, key_result_id in links:
         goals.setdefault(epic_id, set()).add(key_result_id)
-    rows = await session.scalars(
-        select(EpicRow)
-        .where(among(EpicRow.id, goals))
-        .order_by(EpicRow.id)
-        .options(undefer(EpicRow.description))
-    )
+    rows = await session.execute(_TICKETS.order_by(EpicRow.id), {"ids": list(goals)})
     return [LinkedEpic(_ticket(row, audience), tuple(sorted(goals[row.id]))) for row in rows]
 
 
@@ -162,20 +188,31 @@ async def load_asked(
     session: AsyncSession, epic_ids: Collection[int], audience: Audience | None
 ) -> dict[int, AskedTicket]:
     """Epics by their ids, to suggest key results for. Two statements, whatever their number."""
-    rows = await session.scalars(
-        select(EpicRow).where(among(EpicRow.id, epic_ids)).options(undefer(EpicRow.description))
-    )
-    linked = select(LinkRow.epic_id, LinkRow.key_result_id).where(among(LinkRow.epic_id, epic_ids))
-    rejected = select(SuggestionRejectionRow.epic_id, SuggestionRejectionRow.key_result_id).where(
-        among(SuggestionRejectionRow.epic_id, epic_ids)
-    )
+    ids = {"ids": list(epic_ids)}
+    rows = await session.execute(_TICKETS, ids)
     without: dict[int, set[int]] = {}
-    for epic_id, key_result_id in await session.execute(linked.union(rejected)):
+    for epic_id, key_result_id in await session.execute(_LINKED_OR_REJECTED, ids):
         without.setdefault(epic_id, set()).add(key_result_id)
     return {row.id: AskedTicket(_ticket(row, audience), frozenset(without.get(row.id, ()))) for row in rows}
 
 
-def _ticket(row: EpicRow, audience: Audience | None) -> TicketText:
+_IDS = bindparam("ids", type_=ARRAY(BigInteger))
+_TICKETS = select(
+    *(EpicRow.id, EpicRow.source_id, EpicRow.project, EpicRow.key, EpicRow.title, EpicRow.description),
+    *(EpicRow.labels, EpicRow.components, EpicRow.parent_key, EpicRow.parent_title),
+).where(EpicRow.id == any_(_IDS))
+_LINKED_OR_REJECTED = (
+    select(LinkRow.epic_id, LinkRow.key_result_id)
+    .where(LinkRow.epic_id == any_(_IDS))
+    .union(
+        select(SuggestionRejectionRow.epic_id, SuggestionRejectionRow.key_result_id).where(
+            SuggestionRejectionRow.epic_id == any_(_IDS)
+        )
+    )
+)
+
+
+def _ticket(row: Any, audience: Audience | None) -> TicketText:
     return TicketText(
         id=row.id,
         source_id=row.source_id,
@@ -189,10 +226,11 @@ def _ticket(row: EpicRow, audience: Audience | None) -> TicketText:
     )
 
 
-def _readable_parent(row: EpicRow, audience: Audience | None) -> str | None:
+def _readable_parent(row: Any, audience: Audience | None) -> str | None:
     """A parent in another project may be hidden from those who read the ticket."""
+    parent_title: str | None = row.parent_title
     if audience is None:
-        return row.parent_title
+        return parent_title
     above, project = (row.parent_key or "").lower(), row.project.lower()
     same = any(above.startswith(f"{project}{mark}") for mark in ("-", "#", "/"))
-    return row.parent_title if same else None
+    return parent_title if same else None

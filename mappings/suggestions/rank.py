@@ -48,20 +48,29 @@ CONFIDENT = 0.75
 # Near twins (the same metric in another market) have texts as similar as this: the ticket's own words must
 # say which of them it is, by so much similarity.
 _TWINS, _APART = 0.4, 0.02
+_WITH_TWINS = 0.5  # the chance at most, where they do not
 _FEATURES = 2**18
+_AT_A_TIME = 100  # tickets that are compared at once: 2 MB for 500 goals and 1,000 linked tickets
 # A line in so many linked tickets, and in such a part of them, is the team's form.
 _FORM_LINES, _FORM_SHARE = 3, 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """For each goal what its sum is made of: from words, and from team and cycle."""
+    """For each goal what its sum is made of: from words, and from team and cycle. Of many tickets these are
+    matrices, a row each."""
 
     own: Any  # the similarity to the goal's own text
     text: Any
     around: Any
     nearest: Any  # the most similar linked ticket's similarity
     nearest_place: Any  # and its place among these, -1 for none
+
+    def of(self, row: int) -> _Parts:
+        """Those of one ticket."""
+        return _Parts(
+            self.own[row], self.text[row], self.around[row], self.nearest[row], self.nearest_place[row]
+        )
 
 
 class SuggestionIndex:
@@ -85,9 +94,9 @@ class SuggestionIndex:
         shape = (len(self._linked), len(self._goals))
         rows, columns = ([pair[axis] for pair in pairs] for axis in (0, 1))
         self._links = sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=shape)
-        self._places_of = pairs
         self._matrices: list[Any] = []
         self._rows: Any = self._links
+        self._twins_of: dict[int, list[int]] = {}
         if not self._goals:
             return
         own = _counted([f"{goal.text[:GOAL_CHARACTERS]}\n{goal.team}" for goal in self._goals])
@@ -98,9 +107,26 @@ class SuggestionIndex:
         # A column each, so that a ticket's few runs of characters find their rows at once.
         self._matrices = [self._weigh(of).T.tocsr() for of in (own, both, counted) if of is not None]
         self._rows = self._weigh(own)
+        self._look_up(pairs)
+
+    def _look_up(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """The places of linked tickets by what they are asked for. `pairs`: of a ticket and of a goal."""
         self._epics_of: dict[int, list[int]] = {}
         for row, place in pairs:
             self._epics_of.setdefault(place, []).append(row)
+        self._linked_goals = sorted(self._epics_of)
+        of_goals = [self._epics_of[place] for place in self._linked_goals]
+        self._rows_by_goal = np.array([row for rows in of_goals for row in rows], dtype=int)
+        self._lengths = [len(rows) for rows in of_goals]
+        self._begins = np.cumsum([0, *self._lengths])[:-1]
+        self._row_of = {epic.ticket.id: row for row, epic in enumerate(self._linked)}
+        self._rows_of_project: dict[tuple[int, str], list[int]] = {}
+        self._rows_of_component: dict[str, list[int]] = {}
+        for row, epic in enumerate(self._linked):
+            of_project = (epic.ticket.source_id, epic.ticket.project)
+            self._rows_of_project.setdefault(of_project, []).append(row)
+            for name in {name.lower() for name in epic.ticket.components}:
+                self._rows_of_component.setdefault(name, []).append(row)
 
     @property
     def size(self) -> int:
@@ -115,15 +141,37 @@ class SuggestionIndex:
         without: Collection[int] = (),
     ) -> tuple[Suggestion, ...]:
         """The live key results that fit best, best first, but those `without`; of equals the first key."""
-        live = [
-            place
-            for place, goal in enumerate(self._goals)
-            if goal.key_result.id not in without and is_live(goal.key_result, now)
-        ]
+        return self.fitting_each([(ticket, without)], now, limit)[0]
+
+    def fitting_each(
+        self,
+        asked: Sequence[tuple[TicketText, Collection[int]]],
+        now: datetime,
+        limit: int = MOST_SUGGESTIONS,
+        *,
+        confident: bool = False,
+    ) -> list[tuple[Suggestion, ...]]:
+        """As `fitting`, for each ticket with those not to suggest for it: what is the same for all is done
+        once. `confident`: only those of which we are."""
+        live = [place for place, goal in enumerate(self._goals) if is_live(goal.key_result, now)]
+        if not live:
+            return [()] * len(asked)
+        found: list[tuple[Suggestion, ...]] = []
+        for at in range(0, len(asked), _AT_A_TIME):
+            some = asked[at : at + _AT_A_TIME]
+            parts = self._parts([ticket for ticket, _ in some], now)
+            for row, (ticket, without) in enumerate(some):
+                left = [place for place in live if self._goals[place].key_result.id not in without]
+                found.append(self._best(ticket, left, parts.of(row), limit, confident=confident))
+        return found
+
+    def _best(
+        self, ticket: TicketText, live: Sequence[int], parts: _Parts, limit: int, *, confident: bool
+    ) -> tuple[Suggestion, ...]:
         if not live:
             return ()
-        parts = self._parts(ticket, now)
-        sums = {place: round(float(parts.text[place] + parts.around[place]), 6) for place in live}
+        total = (parts.text + parts.around).tolist()
+        sums = {place: round(total[place], 6) for place in live}
         best = sorted(live, key=lambda place: (-sums[place], place))
         top = self._chance(best, sums, parts)
         found = []
@@ -131,10 +179,12 @@ class SuggestionIndex:
             # What is left for the others is what the first has not.
             share = top if place == best[0] else min(top, 1 - top) * sums[place] / max(sums[best[0]], 1e-9)
             score = round(share, 4)
+            if confident and score < CONFIDENT:
+                break
             reasons = reasons_for(self._evidence(ticket, place, parts))
             goal = self._goals[place].key_result
             found.append(Suggestion(goal, reasons, score, score >= CONFIDENT and bool(reasons)))
-        return tuple(found)
+        return tuple(one for one in found if one.confident or not confident)
 
     def _chance(self, best: Sequence[int], sums: Mapping[int, float], parts: _Parts) -> float:
         """That the first of `best` fits."""
@@ -145,60 +195,87 @@ class SuggestionIndex:
         lead = (total - sums[best[1]]) / total if len(best) > 1 else _MOST_LEAD
         value = _BASE + _BY_OWN * min(own, _MOST_OWN) + _BY_LEAD * min(lead, _MOST_LEAD)
         chance = 1 / (1 + math.exp(-value - _BY_NEAREST * float(parts.nearest[first])))
-        alike = (self._rows[[first]] @ self._matrices[0]).toarray()[0]
-        twins = [place for place in best[1:] if alike[place] >= _TWINS]
-        is_apart = all(own - float(parts.own[place]) >= _APART for place in twins)
-        return chance if is_apart else min(chance, 0.5)
+        if chance <= _WITH_TWINS:
+            return chance
+        left, twins = set(best), self._twins(first)
+        is_apart = all(own - float(parts.own[place]) >= _APART for place in twins if place in left)
+        return chance if is_apart else _WITH_TWINS
 
-    def _parts(self, ticket: TicketText, now: datetime) -> _Parts:
-        asked = self._weigh(
-            _counted([ticket.text(self._forms, TICKET_CHARACTERS), ticket.title], remember=False)
-        )
-        whole = asked[0]
+    def _twins(self, place: int) -> Sequence[int]:
+        """The other goals whose texts are much like this one's; remembered."""
+        found = self._twins_of.get(place)
+        if found is None:
+            alike = (self._rows[[place]] @ self._matrices[0]).toarray()[0]
+            alike[place] = 0
+            found = self._twins_of[place] = np.flatnonzero(alike >= _TWINS).tolist()
+        return found
+
+    def _parts(self, tickets: Sequence[TicketText], now: datetime) -> _Parts:
+        texts = [ticket.text(self._forms, TICKET_CHARACTERS) for ticket in tickets]
+        number = len(tickets)
+        asked = self._weigh(_counted_at_once([*texts, *(ticket.title for ticket in tickets)]))
+        whole = asked[:number]
         by_both = (asked @ self._matrices[1]).toarray()
-        own = (whole @ self._matrices[0]).toarray()[0]
-        nearest, nearest_place = np.zeros(len(self._goals)), np.full(len(self._goals), -1)
-        if self._linked:
-            alike = (whole @ self._matrices[2]).toarray()[0]
-            for row, place in self._places_of:
-                if alike[row] > nearest[place] and self._linked[row].ticket.id != ticket.id:
-                    nearest[place], nearest_place[place] = alike[row], row
-        text = OWN * own + WITH_LINKED * by_both[0] + TITLE * by_both[1] + NEAREST * nearest
-        counts = self._shares(ticket)
+        own = (whole @ self._matrices[0]).toarray()
+        nearest, nearest_place = self._nearest(tickets, whole)
+        text = OWN * own + WITH_LINKED * by_both[:number] + TITLE * by_both[number:] + NEAREST * nearest
+        of_project, of_component = self._shares(tickets)
         today = now.date()
         begun = np.array([goal.starts is None or goal.starts <= today for goal in self._goals])
-        around = PROJECT * counts[0] + COMPONENT * counts[1] + PRESENT * begun
+        around = PROJECT * of_project + COMPONENT * of_component + PRESENT * begun
         return _Parts(own, text, around, nearest, nearest_place)
 
-    def _shares(self, ticket: TicketText) -> tuple[Any, Any]:
-        """By goal the number of linked tickets of the same project, and with one of its components, each
-        divided by the largest."""
-        components = {name.lower() for name in ticket.components}
+    def _nearest(self, tickets: Sequence[TicketText], whole: Any) -> tuple[Any, Any]:
+        """For each ticket and goal the similarity of the most similar linked ticket, the first of equals, and
+        its place; never the ticket itself."""
+        shape = (len(tickets), len(self._goals))
+        nearest, nearest_place = np.zeros(shape), np.full(shape, -1)
+        if not self._linked:
+            return nearest, nearest_place
+        alike = (whole @ self._matrices[2]).toarray()
+        for number, ticket in enumerate(tickets):
+            if (own := self._row_of.get(ticket.id)) is not None:
+                alike[number, own] = 0
+        by_goal = alike[:, self._rows_by_goal]
+        most = np.maximum.reduceat(by_goal, self._begins, axis=1)
+        is_most = by_goal == np.repeat(most, self._lengths, axis=1)
+        first = np.minimum.reduceat(
+            np.where(is_most, self._rows_by_goal, len(self._linked)), self._begins, axis=1
+        )
+        nearest[:, self._linked_goals] = most
+        nearest_place[:, self._linked_goals] = np.where(most > 0, first, -1)
+        return nearest, nearest_place
+
+    def _shares(self, tickets: Sequence[TicketText]) -> tuple[Any, Any]:
+        """By ticket and goal the number of linked tickets of the same project, and with one of its
+        components, each divided by the goals' largest."""
+        same = np.zeros((2, len(tickets), len(self._linked)))
+        for number, ticket in enumerate(tickets):
+            same[0, number, self._rows_of_project.get((ticket.source_id, ticket.project), [])] = 1
+            if (own := self._row_of.get(ticket.id)) is not None:
+                same[0, number, own] = 0
+            for name in ticket.components:
+                same[1, number, self._rows_of_component.get(name.lower(), [])] = 1
         found = []
-        for same in (
-            [_of_project(epic, ticket) for epic in self._linked],
-            [bool(components & {name.lower() for name in epic.ticket.components}) for epic in self._linked],
-        ):
-            numbers = self._links.T @ np.array(same, dtype=float)
-            found.append(numbers / max(1.0, float(numbers.max(initial=0))))
+        for one in same:
+            numbers = (self._links.T @ one.T).T
+            found.append(numbers / np.maximum(1.0, numbers.max(axis=1, initial=0))[:, None])
         return found[0], found[1]
 
     def _evidence(self, ticket: TicketText, place: int, parts: _Parts) -> Evidence:
         row = int(parts.nearest_place[place])
         near = _neighbour(self._linked[row].ticket, float(parts.nearest[place])) if row >= 0 else None
-        of_project = sum(_of_project(self._linked[at], ticket) for at in self._epics_of.get(place, ()))
+        linked = (self._linked[at].ticket for at in self._epics_of.get(place, ()))
+        of_project = sum(
+            (other.source_id, other.project) == (ticket.source_id, ticket.project) and other.id != ticket.id
+            for other in linked
+        )
         lines = tuple(line for line in ticket.lines if line_form(line) not in self._forms)
         return Evidence(ticket, lines, self._goals[place].text[:GOAL_CHARACTERS], near, of_project)
 
 
 def _neighbour(ticket: TicketText, similarity: float) -> Neighbour:
     return Neighbour(ticket.key, similarity, (ticket.title, *ticket.marks, *ticket.lines))
-
-
-def _of_project(epic: LinkedEpic, ticket: TicketText) -> bool:
-    other = epic.ticket
-    same = (other.source_id, other.project) == (ticket.source_id, ticket.project)
-    return same and other.id != ticket.id
 
 
 def _forms(linked: Sequence[LinkedEpic]) -> frozenset[str]:
@@ -217,11 +294,15 @@ _COUNTER = HashingVectorizer(
 )
 
 
-def _counted(texts: Sequence[str], *, remember: bool = True) -> Any:
-    count = _counted_one if remember else _counted_one.__wrapped__
-    return sparse.vstack([count(text) for text in texts], format="csr")
+def _counted(texts: Sequence[str]) -> Any:
+    return sparse.vstack([_counted_one(text) for text in texts], format="csr")
 
 
 @lru_cache(maxsize=2048)
 def _counted_one(text: str) -> Any:
-    return _COUNTER.transform([significant(text)])
+    return _counted_at_once([text])
+
+
+def _counted_at_once(texts: Sequence[str]) -> Any:
+    """A row each; none is remembered."""
+    return _COUNTER.transform(list(map(significant, texts)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from mappings.suggestions.material import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from mappings.suggestions.material import TicketText
 
@@ -17,6 +19,10 @@ _MOST_WORDS = 3
 _LEAST_LIKE = 0.2  # a similarity below this is chance
 _LEAST_PREFIX = 5
 MOST_OF_PROJECT = 20  # as many linked tickets of a key result are looked at
+
+
+# Of a ticket, by where it has them: words as `words` gives them.
+_Words = Sequence[tuple[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +48,27 @@ class Evidence:
 
 def reasons_for(found: Evidence) -> tuple[str, ...]:
     """The clauses, the strongest first; none where only parts of words are alike."""
-    goal = words([found.goal])
-    parts = list(_shared(found, goal)) or list(_alike(found, goal))
-    if found.nearest is not None and _is_alike(found, found.nearest):
+    goal = _words_of_goal(found.goal)
+    own = [(origin, words(texts)) for origin, texts in _origins(found)]
+    parts = list(_shared(own, goal)) or list(_alike(found, goal))
+    if found.nearest is not None and _is_alike(own, found.nearest):
         parts.append(f"much like {found.nearest.key}, which serves it")
     if found.of_project:
         parts.append(_of_project(found.of_project, found.ticket.project))
     return tuple(parts)
 
 
-def _is_alike(found: Evidence, nearest: Neighbour) -> bool:
+@lru_cache(maxsize=512)
+def _words_of_goal(text: str) -> Mapping[str, str]:
+    return words([text])
+
+
+def _is_alike(own: _Words, nearest: Neighbour) -> bool:
     """Whether a reader finds them alike: parts of words, or the team's name, are no reason."""
-    own = words(text for _, texts in _origins(found) for text in texts)
-    return nearest.similarity >= _LEAST_LIKE and not own.keys().isdisjoint(words(nearest.texts))
+    if nearest.similarity < _LEAST_LIKE:
+        return False
+    others = words(nearest.texts)
+    return any(not found.keys().isdisjoint(others) for _, found in own)
 
 
 def _of_project(number: int, project: str) -> str:
@@ -64,10 +78,10 @@ def _of_project(number: int, project: str) -> str:
     return f"{number}{more} other epics of {project} serve it"
 
 
-def _shared(found: Evidence, goal: Mapping[str, str]) -> Iterator[str]:
+def _shared(own: _Words, goal: Mapping[str, str]) -> Iterator[str]:
     seen: set[str] = set()
-    for origin, texts in _origins(found):
-        shared = {stem: word for stem, word in words(texts).items() if stem in goal and stem not in seen}
+    for origin, found in own:
+        shared = {stem: word for stem, word in found.items() if stem in goal and stem not in seen}
         seen |= shared.keys()
         if shared:
             yield f"shares {_quoted(shared.values())} with {origin}"

@@ -1,0 +1,35 @@
+"""The goals, rules and policy that this process has read, kept as long as their version stays the same.
+
+For what only shows them. What evaluates to record it reads them under their lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import text
+
+from mappings.evaluation.context import KnownGoals, load_goals
+from mappings.policy.document import Policy
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+# Of each database the last ones: another database may take its place at the same address.
+_KNOWN: WeakKeyDictionary[Any, KnownGoals] = WeakKeyDictionary()
+_VERSION = text("SELECT uuid, goals_version, policy FROM installation")
+
+
+async def known_goals(session: AsyncSession) -> KnownGoals:
+    """As they are now, or newer: whatever this transaction has read refers to goals that are among them. One
+    statement, and two more after each change."""
+    installation, version, policy = (await session.execute(_VERSION)).one()
+    known = _KNOWN.get(session.get_bind())
+    if known is None or (known.installation, known.version) != (installation, version):
+        # Read after their version: a change in between is read again with the next one.
+        goals = await load_goals(session)
+        known = KnownGoals(installation, version, goals, Policy.model_validate(policy))
+        _KNOWN[session.get_bind()] = known
+    return known
