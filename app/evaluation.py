@@ -108,6 +108,11 @@ class _Slices:
     async def evaluate(self, ids: Sequence[int] | None = None) -> None:
         """Evaluate the epics with these ids, in ascending order; None for all that are due."""
         self.ids, self.due, self.after, self.done = ids, (), 0, False
+        if ids is None:
+            async with self.runtime.sessions() as session:
+                await self._find_due(session, await self.runtime.now(session))
+            if not self.due:
+                return  # as most quiet syncs: nothing is read for it, and nothing is locked
         try:
             # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
             # The second begins once the first has found that there is a next one.
@@ -156,12 +161,15 @@ class _Slices:
             self.done = not self.ids
             return await lock_these_epics(session, taken)
         if not self.due:
-            self.due = await due_epics(session, self.source.id, now, self.after, DUE_AT_ONCE)
-            self.is_end_known = len(self.due) < DUE_AT_ONCE
-            self.after = self.due[-1] if self.due else self.after
+            await self._find_due(session, now)
         taken, self.due = self.due[:SLICE_SIZE], self.due[SLICE_SIZE:]
         self.done = self.done or (self.is_end_known and not self.due)
         return await lock_due_epics(session, taken, now)
+
+    async def _find_due(self, session: AsyncSession, now: datetime) -> None:
+        self.due = await due_epics(session, self.source.id, now, self.after, DUE_AT_ONCE)
+        self.is_end_known = len(self.due) < DUE_AT_ONCE
+        self.after = self.due[-1] if self.due else self.after
 
 
 async def evaluate_these(

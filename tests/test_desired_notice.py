@@ -247,7 +247,7 @@ SAME: list[tuple[str, DesiredText, DesiredText]] = [
      _dead_with(resolution=links_to(replace(CLOSED, state="missed"), OVER))),
     ("another origin of a link", DEAD_LINKS, _dead_with(resolution=links_to(CLOSED, OVER, origin="rule"))),
     ("the time of the data", DEAD_LINKS, _dead_with(read_at=on(17))),
-    ("a page", DEAD_LINKS, _dead_with(page_url="https://northing.example/epics/1")),
+    ("a page", DEAD_LINKS, _dead_with(page_url=lambda: "https://northing.example/epics/1")),
     ("data that is not fresh", DEAD_LINKS, _dead_with(fresh=False)),
     ("a renamed epic", NO_LINKS,
      desired(evaluation_input(epic=an_epic(title="Other", key="SHOP-9")), found())),
@@ -486,7 +486,7 @@ def test_a_warning_says_why_each_link_does_not_count_and_which_key_is_not_there(
 
 
 def test_a_warning_shows_time_page_and_the_end_of_the_quarter() -> None:
-    evaluated = evaluation_input(read_at=on(15, 9), page_url="https://northing.example/epics/1")
+    evaluated = evaluation_input(read_at=on(15, 9), page_url=lambda: "https://northing.example/epics/1")
     text = lines(desired(evaluated, found(), goals=[LIVE]))
     assert text[1].startswith("Choose from the key results (https://northing.example/epics/1). ")
     assert "- none needed: /northing waive until 2026-12-31 because …" in text

@@ -80,7 +80,12 @@ def test_a_comment_that_is_not_made_yet_is_withdrawn_with_its_run() -> None:
 WORDS: list[tuple[str, EvaluationInput, Finding, CurrentNotice]] = [
     ("nothing is different", NOTHING, found(), POSTED),
     ("the ticket was read later", evaluation_input(read_at=LATER), found(), POSTED),
-    ("its page has another address", evaluation_input(page_url="https://northing/epics/1"), found(), POSTED),
+    (
+        "its page has another address",
+        evaluation_input(page_url=lambda: "https://northing/epics/1"),
+        found(),
+        POSTED,
+    ),
     ("the epic is renamed", evaluation_input(epic=an_epic(title="Other")), found(), POSTED),
     ("another opening of the finding", NOTHING, found(opened_at=on(4)), POSTED),
     (

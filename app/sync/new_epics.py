@@ -4,7 +4,7 @@ What is better evaluated once all is read is left to the end of the run."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from sqlalchemy import text
@@ -51,7 +51,7 @@ class NewEpics:
         if not rows:
             return None
         present = _Present(self._source.id, sorted({row["project"] for row in rows}))
-        await present.read(session)
+        await present.read(session, len(rows))
         try:
             evaluated = await self._evaluate(session, rows, present, now)
         except SQLAlchemyError:
@@ -69,9 +69,8 @@ class NewEpics:
         context = await self._present_context(session, present)
         if context is None:
             return []
-        ids = await session.scalars(_IDS, {"epics": len(rows)})
-        source, tracker = self._source.id, self._source.tracker
-        new = [new_row(row, id, source, tracker, now) for row, id in zip(rows, ids.all(), strict=True)]
+        ids, source, tracker = present.ids, self._source.id, self._source.tracker
+        new = [new_row(row, id, source, tracker, now) for row, id in zip(rows, ids, strict=True)]
         records = [EpicRecords(row, (), (), None) for row in new]
         evaluated: list[tuple[dict[str, Any], Evaluation]] = []
         for row, one in zip(rows, await evaluate_records(session, records, context, now), strict=True):
@@ -119,20 +118,36 @@ class EvaluatedEpics:
         return recorded.held
 
 
+class _Project(NamedTuple):
+    """A project, with the versions of the goals and of its source."""
+
+    key: str
+    public: bool
+    service_desk: bool
+    fully_synced: bool
+    goals_version: int
+    source_version: int
+
+
 class _Present:
     """What the evaluation of these projects' epics depends on, besides the epics: as it was `read`."""
 
     def __init__(self, source_id: int, keys: Sequence[str]) -> None:
         self._given = {"source": source_id, "projects": keys}
-        self._read: Sequence[Any] = ()
+        self._read: list[_Project] = []
+        self.ids: Sequence[int] = ()
 
-    async def read(self, session: AsyncSession) -> None:
-        self._read = (await session.execute(_PROJECTS, self._given)).all()
+    async def read(self, session: AsyncSession, epics: int) -> None:
+        """It, and `ids` for so many epics."""
+        found = (await session.execute(_PROJECTS_AND_IDS, self._given | {"epics": epics})).all()
+        self._read = [_Project(*project) for *project, _ in found]
+        self.ids = found[0].ids if found else ()
 
     async def lock_as_read(self, session: AsyncSession) -> bool:
         """Lock it as an evaluation does, but for what another transaction holds; whether all of it is as it
         was read."""
-        return bool((await session.execute(_LOCKED_PROJECTS, self._given)).all() == self._read)
+        found = await session.execute(_LOCKED_PROJECTS, self._given)
+        return [_Project(*project) for project in found] == self._read
 
     def is_of(self, context: EvaluationContext) -> bool:
         known = context.version, context.source.version
@@ -148,11 +163,14 @@ def _must_wait(notice: DesiredNotice | None) -> bool:
     return notice is not None and (notice.target is not None or notice.reason == "stale")
 
 
-_PROJECTS_OF_EPICS = """
-    SELECT projects.key, public, service_desk, fully_synced, goals_version, sources.version AS source_version
+_OF_PROJECTS = """
     FROM source_projects AS projects JOIN sources ON sources.id = projects.source_id CROSS JOIN installation
     WHERE projects.source_id = :source AND projects.key = ANY(:projects) ORDER BY projects.key
 """
-_PROJECTS = text(_PROJECTS_OF_EPICS)
-_LOCKED_PROJECTS = text(_PROJECTS_OF_EPICS + "FOR KEY SHARE OF projects SKIP LOCKED")
-_IDS = text("SELECT nextval(pg_get_serial_sequence('epics', 'id')) FROM generate_series(1, :epics)")
+_PROJECT = "projects.key, public, service_desk, fully_synced, goals_version, sources.version"
+_PROJECTS_AND_IDS = text(f"""
+    SELECT {_PROJECT}, ARRAY(
+        SELECT nextval(pg_get_serial_sequence('epics', 'id')) FROM generate_series(1, :epics)
+    ) AS ids {_OF_PROJECTS}
+""")  # noqa: S608  # of this module's own parts
+_LOCKED_PROJECTS = text(f"SELECT {_PROJECT} {_OF_PROJECTS} FOR KEY SHARE OF projects SKIP LOCKED")  # as above

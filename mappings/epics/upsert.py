@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _COUNTS = ("children", "children_done", "children_at")
 # The sort key of an epic that is not stored yet: larger than every id.
 NOT_STORED = 2**63 - 1
+
+
+# Rows of epics, before others have their turn.
+MADE_AT_A_TIME = 50
 
 
 @dataclass
@@ -118,7 +123,7 @@ async def compare_epics(
     compared, requested_at = ComparedEpics(), requested_at or now
     found = compared.found
     epics = await with_known_parents(session, source_id, tracker, epics)
-    read = [(epic, row_of(epic, requested_at)) for epic in _newest_of_each(epics)]
+    read = await _with_rows(epics, requested_at)
     stored = await load_different(session, source_id, tracker, [row for _, row in read])
     for epic, row in read:
         if epic.remote_id not in stored:
@@ -181,6 +186,17 @@ def _moved(stored: Mapping[str, StoredEpic | None], rows: Iterable[dict[str, Any
     """The tickets that are new, or whose parent or children may be others now."""
     found = [(row, stored.get(row["remote_id"])) for row in rows]
     return [row["remote_id"] for row, before in found if before is None or before.is_moved_by(row)]
+
+
+async def _with_rows(
+    epics: Sequence[base.Epic], requested_at: datetime
+) -> list[tuple[base.Epic, dict[str, Any]]]:
+    read = []
+    for epic in _newest_of_each(epics):
+        read.append((epic, row_of(epic, requested_at)))
+        if not len(read) % MADE_AT_A_TIME:
+            await asyncio.sleep(0)
+    return read
 
 
 def _newest_of_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:

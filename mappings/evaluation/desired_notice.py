@@ -180,5 +180,5 @@ def _warning(
         public=epic.public,
         now=now,
         read_at=epic.read_at,
-        page_url=epic.page_url,
+        page_url=epic.page_url(),
     )

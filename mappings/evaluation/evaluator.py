@@ -7,6 +7,7 @@ an epic calls `evaluate_records`, which records nothing.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mappings.evaluation.evaluate import decide
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.notices.transitions import NoticeState
 
-EVALUATED_AT_A_TIME = 100
+EVALUATED_AT_A_TIME = 50
 _NOT_STORED_YET = 2**63 - 1  # the id of a link that comes after all that are stored
 
 
@@ -214,7 +215,7 @@ def _input(records: EpicRecords, context: EvaluationContext, now: datetime, line
         service_desk=project_info.service_desk,
         fresh=project_info.fresh and records.row.remote_id not in context.unreadable,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
-        page_url=context.page_url(records.row),
+        page_url=partial(context.page_url, records.row),
         set_aside=records.set_aside,
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from connectors.base import Epic, MissingReason
@@ -84,12 +84,16 @@ class SetAside:
         return self.until is None or self.until > now
 
 
+def no_page() -> None:
+    """The address of a page that people cannot open."""
+
+
 @dataclass(slots=True)
 class EvaluationInput:
     """An epic with all facts that its evaluation needs.
 
     `fresh`: the last run read its project completely and the ticket could be fetched.
-    `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
+    `removal_reason`: why it left every list, if it did. `page_url` gives the address of its page at Northing,
     None where people could not open it. `set_aside`: the decision that sets it aside, which may be over.
     """
 
@@ -101,7 +105,7 @@ class EvaluationInput:
     service_desk: bool = False
     fresh: bool = True
     removal_reason: MissingReason | None = None
-    page_url: str | None = None
+    page_url: Callable[[], str | None] = no_page
     set_aside: SetAside | None = None
 
 
