@@ -60,6 +60,7 @@ BY_INDEXES = func.concat(
     func.set_config("plan_cache_mode", "force_custom_plan", True),
 )
 SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
+CHANGES_GOALS = "changes goals"  # in the `info` of a session that has locked the goals to change them
 
 
 async def lock_goals_shared(session: AsyncSession) -> int:
@@ -80,6 +81,7 @@ async def lock_goals_exclusive(session: AsyncSession) -> None:
     """For changes to them: waits for running evaluations, and the next evaluation sees the whole change."""
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_GOALS})
     await session.execute(text("UPDATE installation SET goals_version = goals_version + 1"))
+    session.info[CHANGES_GOALS] = True
 
 
 async def lock_criteria_shared(session: AsyncSession) -> None:

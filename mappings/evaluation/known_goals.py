@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import text
 
 from mappings.evaluation.context import KnownGoals, load_goals
+from mappings.locks import CHANGES_GOALS
 from mappings.policy.document import Policy
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ async def known_goals(session: AsyncSession) -> KnownGoals:
     """As they are now, or newer: whatever this transaction has read refers to goals that are among them. One
     statement, and two more after each change."""
     installation, version, policy = (await session.execute(_VERSION)).one()
-    known = _KNOWN.get(session.get_bind())
+    # The version that a transaction gives to goals is another's where it is rolled back.
+    is_kept = CHANGES_GOALS not in session.info
+    known = _KNOWN.get(session.get_bind()) if is_kept else None
     if known is None or (known.installation, known.version) != (installation, version):
         # Read after their version: a change in between is read again with the next one.
         goals = await load_goals(session)
         known = KnownGoals(installation, version, goals, Policy.model_validate(policy))
-        _KNOWN[session.get_bind()] = known
+        if is_kept:
+            _KNOWN[session.get_bind()] = known
     return known
