@@ -206,12 +206,14 @@ async def test_a_limit_is_waited_for_and_no_count_is_made_twice(
     world.jira.faults.add(COUNTS, answer(429, headers={"Retry-After": "30"}), skip=2)
     run = await world.sync("jira", "full")
     assert run["state"] == "waiting"
-    assert (await counted(world)).count(children(1, 1)) == 100
+    # A page is counted while the one before is, so the limit strikes either.
+    known = (await counted(world)).count(children(1, 1))
+    assert known in (50, 100)
     world.jira.log.clear()
     await later(world, runtime, clock, minutes=1)
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "succeeded"
     assert await counted(world) == [children(1, 1)] * 150
-    assert world.jira.log.count(COUNTS) == 1
+    assert world.jira.log.count(COUNTS) == (1 if known == 100 else 2)
 
 
 async def test_an_incremental_run_counts_within_its_bound_and_the_next_goes_on(

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from app.runtime import Runtime
 from connectors import base
 from connectors.sandbox import faults
-from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.epics.upsert import UpsertResult, compare_epics, store_compared, upsert_epics
 from mappings.tables import SourceRow
 from tests.support.locks import holding
 from tests.support.runs import counts
@@ -188,6 +188,25 @@ async def test_the_newest_of_two_states_in_one_page_is_kept(world: World, runtim
     new, old = epic(1, "New", START + timedelta(minutes=2)), epic(1, "Old")
     assert (await _observe(runtime, source, new, old)).created == 1
     assert (await world.epic("jira", "SHOP-1"))["title"] == "New"
+
+
+async def test_details_that_were_compared_do_not_overwrite_newer_ones(world: World, runtime: Runtime) -> None:
+    """Between the look at what is stored and the write, a webhook stores the ticket anew."""
+    source = await _source(world, runtime)
+
+    def below(title: str) -> base.Parent:
+        return base.Parent("SHOP-9", "9", title)
+
+    await _observe(runtime, source, epic(1, parent=below("At first")))
+    async with runtime.sessions() as session:
+        late = [epic(1, parent=below("By then"))]
+        compared = await compare_epics(session, source.id, source.tracker, late, await runtime.now(session))
+    assert [row["parent_title"] for _, row in compared.detailed] == ["By then"]
+    newer = epic(1, "New", START + timedelta(minutes=2), parent=below("Now"))
+    await _observe(runtime, source, newer)
+    async with runtime.sessions.begin() as session:
+        await store_compared(session, source.id, source.tracker, compared, (), await runtime.now(session))
+    assert (await world.epic("jira", "SHOP-1"))["parent"]["title"] == "Now"
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -103,7 +103,8 @@ _NO_SECRETS = {
     "current.posted_hash == alone.facts_hash",
     "before.facts_hash != desired.facts_hash",
     "error.what_to_do == NEW_TOKEN",  # words that say to make one
-    "before.content_hash == bytes.fromhex(row['content_hash'][2:])",
+    "self.content_hash == bytes.fromhex(row['content_hash'][2:])",
+    "self.texts_hash != _hash_of(row)",
 }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.evaluation import log_evaluated
+from app.sync.transaction import is_refused_data
 from mappings.epics.rows import EVALUATION_COLUMNS
 from mappings.evaluation.context import ProjectInfo
 from mappings.evaluation.evaluator import evaluate_records
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from mappings.tables import RunRow, SourceRow
 
 log = structlog.get_logger()
+
+
+class EvaluationRefused(Exception):
+    """The database refuses what was found of new epics, whose tickets it may store."""
 
 
 class NewEpics:
@@ -87,6 +92,7 @@ class NewEpics:
         """None where the goals or the source change just now."""
         if self._context is None or not present.is_of(self._context):
             self._context = await self._runtime.evaluation_context(session, self._source)
+            session.expunge(self._context.source)  # which another session's end would make unreadable
         if not present.is_of(self._context):
             return None
         return replace(self._context, project_infos=present.projects)
@@ -113,7 +119,12 @@ class EvaluatedEpics:
         evaluated = [one for _, one in self._evaluated if one.row.id in stored]
         if not evaluated:
             return 0
-        recorded = await record_links_and_findings(session, evaluated, self._run_id, now)
+        try:
+            recorded = await record_links_and_findings(session, evaluated, self._run_id, now)
+        except Exception as error:
+            if is_refused_data(error):
+                raise EvaluationRefused from error
+            raise
         log_evaluated([one.row for one in evaluated])
         return recorded.held
 
@@ -127,6 +138,7 @@ class _Project(NamedTuple):
     fully_synced: bool
     goals_version: int
     source_version: int
+    named_projects: dict[str, Any]
 
 
 class _Present:
@@ -150,8 +162,8 @@ class _Present:
         return [_Project(*project) for project in found] == self._read
 
     def is_of(self, context: EvaluationContext) -> bool:
-        known = context.version, context.source.version
-        return bool(self._read) and known == (self._read[0].goals_version, self._read[0].source_version)
+        known = context.version, context.source.version, context.source.named_projects
+        return bool(self._read) and known == self._read[0][-len(known) :]
 
     @property
     def projects(self) -> dict[str, ProjectInfo]:
@@ -167,7 +179,9 @@ _OF_PROJECTS = """
     FROM source_projects AS projects JOIN sources ON sources.id = projects.source_id CROSS JOIN installation
     WHERE projects.source_id = :source AND projects.key = ANY(:projects) ORDER BY projects.key
 """
-_PROJECT = "projects.key, public, service_desk, fully_synced, goals_version, sources.version"
+_PROJECT = """
+    projects.key, public, service_desk, fully_synced, goals_version, sources.version, named_projects
+"""
 _PROJECTS_AND_IDS = text(f"""
     SELECT {_PROJECT}, ARRAY(
         SELECT nextval(pg_get_serial_sequence('epics', 'id')) FROM generate_series(1, :epics)

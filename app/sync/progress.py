@@ -10,7 +10,7 @@ import structlog
 
 from app.sync.hiccups import after_hiccups
 from app.sync.met_ids import MetIds
-from app.sync.new_epics import NewEpics
+from app.sync.new_epics import EvaluationRefused, NewEpics
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.commands.met import mark_changed
@@ -87,6 +87,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._new_epics = NewEpics(self.runtime, self.run, self.source)
+        self._evaluates = True
         self._in_flight: list[set[str]] = []  # the ids of the batches that are being stored
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
@@ -189,7 +190,7 @@ class Progress:
 
     async def _compared(self, session: AsyncSession, batch: Batch, now: datetime) -> ComparedEpics:
         # The few new epics that an incremental run finds are evaluated with those that have changed.
-        evaluator = self._new_epics if self.run.mode == "full" else None
+        evaluator = self._new_epics if self.run.mode == "full" and self._evaluates else None
         return await compare_epics(
             session, self.source.id, self.source.tracker, batch.epics, now, batch.requested_at, evaluator
         )
@@ -199,6 +200,11 @@ class Progress:
     ) -> datetime:
         try:
             return await self._store_together(batch, ahead, compared)
+        except EvaluationRefused:
+            # The evaluation at the end of the run meets it again, and fails the run for it.
+            log.exception("new epics not evaluated with their page")
+            self._evaluates = False
+            return await self._store_or_divide(batch, ahead=ahead)
         except Exception as error:
             if not batch.epics or not is_refused_data(error):
                 raise

@@ -173,7 +173,7 @@ async def store_compared(
     stored = await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
     if compared.evaluated is not None:
         result.held = await compared.evaluated.record(session, stored, now)
-    await _update_details(session, detailed, now)
+    await _update_details(session, source_id, detailed, now)
     await _record_old_keys(session, source_id, compared.taken_over, compared.moved)
     if removed:
         gone = await _mark_removed(session, source_id, tracker, removed, now)
@@ -272,19 +272,23 @@ _UPDATE_DETAILS = text(
         evaluated_version = CASE WHEN epics.parent_remote_id IS DISTINCT FROM excluded.parent_remote_id
             THEN NULL ELSE epics.evaluated_version END
     FROM json_to_recordset(CAST(:rows AS json))
-        AS excluded(id bigint, {", ".join(f"{name} {kind}" for name, kind in DETAIL_COLUMNS.items())})
-    WHERE epics.id = excluded.id
+        AS excluded(id bigint, tracker_updated_at timestamptz,
+            {", ".join(f"{name} {kind}" for name, kind in DETAIL_COLUMNS.items())})
+    WHERE epics.id = excluded.id AND epics.source_id = :source_id
+        AND epics.tracker_updated_at <= excluded.tracker_updated_at
     """  # noqa: S608  # only the column names above are put in
 )
 
 
 async def _update_details(
-    session: AsyncSession, rows: Sequence[tuple[int, dict[str, Any]]], now: datetime
+    session: AsyncSession, source_id: int, rows: Sequence[tuple[int, dict[str, Any]]], now: datetime
 ) -> None:
     """One whose parent has another id under the same key is evaluated: what it inherits may be another."""
-    fresh = [{"id": id, **{name: row[name] for name in DETAIL_COLUMNS}} for id, row in rows]
+    stored = ("tracker_updated_at", *DETAIL_COLUMNS)
+    fresh = [{"id": id, **{name: row[name] for name in stored}} for id, row in rows]
     if fresh:
-        await session.execute(_UPDATE_DETAILS, {"now": now, "rows": orjson.dumps(fresh).decode()})
+        given = {"source_id": source_id, "now": now, "rows": orjson.dumps(fresh).decode()}
+        await session.execute(_UPDATE_DETAILS, given)
 
 
 async def _record_old_keys(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from mappings.locks import CHANGES_GOALS
 from mappings.suggestions.load import (
     cache_key,
     load_asked,
@@ -127,7 +128,8 @@ async def _build(
             goals = await load_goal_texts(session, audience)
             linked = await load_linked_epics(session, audience)
             index = await asyncio.to_thread(_made, goals, linked)
-            indexes.keep(audience, version, index)
+            if CHANGES_GOALS not in session.info:  # as in `evaluation.known_goals`
+                indexes.keep(audience, version, index)
         return index
 
 
