@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 from sqlalchemy import text
 
-from app.database import sessions_for
 from app.outages import Outages
 from app.secrets import SigningKeys, binding_of
 from app.why_signature import why_signature
@@ -54,6 +52,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 """)
 
 
+_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session, also of one that has read the time already
 
 
@@ -166,12 +165,11 @@ class Runtime:
         """A session for statements that only read, each of which sees what is committed when it begins, as in
         `transaction`. No transaction is begun and committed around them: for one statement that takes the
         database as long again as the statement."""
-        async with self._reading_sessions() as session:
+        async with self.sessions() as session:
+            # Of the connection, not of an engine of its own: what a process keeps of a database it keeps by
+            # the engine.
+            await session.connection(execution_options=_AUTOCOMMIT)
             yield session
-
-    @cached_property
-    def _reading_sessions(self) -> Sessions:
-        return sessions_for(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""

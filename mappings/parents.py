@@ -132,13 +132,22 @@ class Above:
 NONE_ABOVE = Above()
 
 
+async def prefer_indexes(session: AsyncSession, rows: Iterable[EpicRow]) -> None:
+    """Before `load_above`, where this transaction holds locks: it reads no whole table for what is above
+    these epics, until it ends. Where no ticket names a parent, no statement."""
+    if any(row.parent_key is not None for row in rows):
+        await session.execute(_USE_INDEXES)
+
+
+_USE_INDEXES = select(BY_INDEXES)
+
+
 async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: tuple[Any, ...]) -> Above:
     """Everything above these epics, in three statements; in none where no ticket names a parent."""
     known = {row.id: row.parent_key for row in rows}
     ids = [id for id, parent_key in known.items() if parent_key is not None]
     if not ids:
         return NONE_ABOVE
-    await session.execute(_USE_INDEXES)
     parents: dict[int, int] = {
         child_id: parent_id for child_id, parent_id in await session.execute(_ABOVE, {"ids": ids})
     }
@@ -154,7 +163,6 @@ async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: tu
     return Above(parents, found, links)
 
 
-_USE_INDEXES = select(BY_INDEXES)
 _LINKS_ABOVE = LINKS_OF_EPICS.order_by("id")
 
 

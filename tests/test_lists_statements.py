@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import event, text
 
 from app.runtime import Runtime
+from mappings.evaluation.known_goals import known_goals
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -84,3 +85,13 @@ async def test_reading_leaves_no_transaction_open(runtime: Runtime) -> None:
         connection = (await (await session.connection()).get_raw_connection()).driver_connection
         assert connection is not None
         assert connection.info.transaction_status is TransactionStatus.INTRANS
+
+
+async def test_what_is_kept_of_a_database_is_found_by_lists_and_by_changes(
+    world: World, runtime: Runtime
+) -> None:
+    await world.goal("KR-1")
+    async with runtime.reading() as session:
+        known = await known_goals(session)
+    async with runtime.transaction() as session:
+        assert await known_goals(session) is known

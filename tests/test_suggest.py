@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from mappings.suggestions.material import GoalText, LinkedEpic, TicketText
-from mappings.suggestions.rank import SuggestionIndex
+from mappings.suggestions.rank import SuggestionIndex, _counted, _counted_at_once
 from tests.support import evaluations
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -168,3 +168,10 @@ def test_the_library_is_imported_by_those_who_suggest_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_texts_are_counted_word_by_word_as_in_one_piece(texts: list[str]) -> None:
+    texts += ["Pay by invoice, pay at once", f"{'long' * 30} and short", ""]
+    assert (_counted_at_once(texts) != _counted(texts)).nnz == 0

@@ -50,7 +50,9 @@ async def composed_texts(
         return texts
     known = known or await known_goals(session)
     for source_id, waiting in sorted(by_source.items()):
-        source = await session.get_one(SourceRow, source_id)
+        source = await session.get(SourceRow, source_id)
+        if source is None:  # it is gone since, with its epics
+            continue
         context = await runtime.context_to_show(session, source, known)
         evaluations = await evaluate_records(session, waiting, context, now)
         texts.update(await unwritten_of_source(session, evaluations, context, now))

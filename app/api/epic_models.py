@@ -255,6 +255,7 @@ def show_links(
             inherited_from=_inherited_from(origins.get(row.inherited_from or 0)),
         )
         for row in rows
+        if row.key_result_id in goals  # else both are gone since
     ]
 
 

@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.bodies import unwritten_texts
-from app.api.deps import RuntimeDep, SessionDep
+from app.api.deps import ReadingDep, RuntimeDep
 from app.api.epic_filters import EpicFilterParameters, EpicFilterQuery, SortParameter
 from app.api.epic_models import EpicOut, EpicWithWhy, Reason, load_names_around, show_epic
 from app.api.paging import (
@@ -40,7 +39,7 @@ from mappings.evaluation.load import (
 )
 from mappings.evaluation.texts import unwritten_text
 from mappings.governance.initiatives import initiatives_among
-from mappings.lists.epics import EpicFilters, Sort, conditions, sort_value
+from mappings.lists.epics import EpicFilters, Sort, listed_ids, sort_value
 from mappings.lookups import epic_at, source_at, source_in
 from mappings.tables import EpicRow, SourceRow
 
@@ -54,8 +53,9 @@ class EpicKeyConvertor(PathConvertor):
 register_url_convertor("epic_key", EpicKeyConvertor())
 router = APIRouter(prefix="/epics", tags=["epics"])
 
-# Of a list of initiatives: for each epic of a page so many are looked at before all are.
-NEAR, MOST_NEAR = 20, 2_000
+# Of a list of initiatives, and of all others, which are more: for each epic of a page so many are looked at,
+# and then so many, before all are.
+NEAR, MOST_NEAR = {True: (20,), False: (4, 20)}, 2_000
 Rules = Literal["matching", "all"]
 RULES = Query(description="Of the rules, which `why` names: those that match the epic, or all.")
 
@@ -63,7 +63,7 @@ RULES = Query(description="Of the rules, which `why` names: those that match the
 @router.get("", summary="List epics", response_model=Page[EpicWithWhy | EpicOut])
 async def list_epics(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     filters: EpicFilterParameters,
     sort: SortParameter = None,
     key: Annotated[
@@ -143,7 +143,7 @@ _Ids = tuple[Sequence[Any], str | None]  # rows that begin with the epic's id, a
 async def _page(
     runtime: Runtime, session: AsyncSession, which: EpicFilters, step: ListQuery, order: _Order, now: datetime
 ) -> _Ids:
-    listed = select(EpicRow.id).where(*await conditions(session, which, runtime.checks, now))
+    listed = await listed_ids(session, which, runtime.checks, now)
     return await page_of(
         session, listed, EpicRow.id, step, newest_first=order.newest_first, value=order.value
     )
@@ -154,14 +154,18 @@ async def _page_of_near(
 ) -> _Ids | None:
     """The page of a list of initiatives, or of all others, by a look at each of the next epics: to find all
     initiatives, all children are read. None where these do not fill the page, and more follow."""
-    near = replace(step, limit=min(NEAR * step.limit, MOST_NEAR))
-    rows, more = await _page(runtime, session, replace(which, initiative=None), near, order, now)
-    ids = [row.id for row in rows]
-    initiatives = await initiatives_among(session, (await known_goals(session)).policy, ids)
-    found = [row for row in rows if (row.id in initiatives) == which.initiative]
-    if more is not None and len(found) <= step.limit:
-        return None
-    return first_page(found, EpicRow.id, step, value=order.value)
+    policy = (await known_goals(session)).policy
+    found: list[Any] = []
+    after = step.after
+    for times in NEAR[bool(which.initiative)]:
+        near = replace(step, after=after, limit=min(times * step.limit, MOST_NEAR))
+        rows, more = await _page(runtime, session, replace(which, initiative=None), near, order, now)
+        initiatives = await initiatives_among(session, policy, [row.id for row in rows])
+        found += [row for row in rows if (row.id in initiatives) == which.initiative]
+        if more is None or len(found) > step.limit:
+            return first_page(found, EpicRow.id, step, value=order.value)
+        after, _ = step.cursors.decode(more)
+    return None
 
 
 @router.get(
@@ -171,7 +175,7 @@ async def get_epic(
     source: Annotated[str, Path(description="The source's name.")],
     key: Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")],
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     rules: Annotated[Rules, RULES] = "matching",
 ) -> EpicWithWhy:
     """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy decodes it, list `?source=&key=`."""

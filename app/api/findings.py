@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from app import pipeline
-from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
+from app.api.deps import Body, CallerDep, Line, ReadingDep, RuntimeDep
 from app.api.epic_models import EpicName, FindingOut, FindingState, show_finding
 from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
 from app.api.problems import error_responses
@@ -85,11 +85,12 @@ _NAMED: Any = (
     .outerjoin(KeyResultRow, KeyResultRow.id == FindingRow.key_result_id)
     .outerjoin(SourceRow, SourceRow.id == FindingRow.source_id)
 )
+_LISTED = _NAMED.where(EpicRow.removed_at.is_(None))
 
 
 @router.get("", summary="List findings")
 async def list_findings(
-    session: SessionDep,
+    session: ReadingDep,
     check: Annotated[CheckName | None, Query(description="Of this check.")] = None,
     state: Annotated[FindingState | None, Query(description="In this state.")] = None,
     about: Annotated[About | None, Query(description="On epics, on goals or on sources.")] = None,
@@ -100,7 +101,7 @@ async def list_findings(
     cursor: CursorParameter = None,
 ) -> Page[FindingOut]:
     step = list_query(cursor, limit, check=check, state=state, about=about, source=source)
-    query = _NAMED.where(EpicRow.removed_at.is_(None))
+    query = _LISTED
     if step.filters["check"] is not None:
         query = query.where(FindingRow.check == step.filters["check"])
     if step.filters["state"] is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import any_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
-from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep, put_runs, response_headers
+from app.api.deps import Body, CallerDep, Key, ReadingDep, RuntimeDep, put_runs, response_headers
 from app.api.epic_models import EpicName, LinkOut, load_origins, show_links
 from app.api.goal_models import Number
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
@@ -116,10 +116,17 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, cal
         return (await _show(runtime, session, [row]))[0]
 
 
+_LISTED: Any = (
+    select(LinkRow.id, LinkRow.epic_id)
+    .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+    .where(EpicRow.removed_at.is_(None))
+)
+
+
 @router.get("", summary="List links")
 async def list_links(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     epic_source: Annotated[str | None, Query(description="Of epics of this source.")] = None,
     epic_key: Annotated[str | None, Query(description="Needs `epic_source`.")] = None,
     key_result: Annotated[str | None, Query(description="To this key result.")] = None,
@@ -127,11 +134,7 @@ async def list_links(
     cursor: CursorParameter = None,
 ) -> Page[LinkOut]:
     step = list_query(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
-    query: Any = (
-        select(LinkRow.id, LinkRow.epic_id)
-        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
-        .where(EpicRow.removed_at.is_(None))
-    )
+    query = _LISTED
     if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
         if step.filters["epic_source"] is None:
             raise Invalid("epic_source", "is needed with epic_key")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from app.api.bodies import unwritten_texts
-from app.api.deps import Body, RuntimeDep, SessionDep
+from app.api.deps import Body, ReadingDep, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from mappings.errors import Invalid
@@ -20,22 +20,24 @@ from mappings.tables import EpicRow, NoticeRow
 
 router = APIRouter(prefix="/notices", tags=["notices"])
 
+_LISTED: Any = (
+    select(NoticeRow.id, NoticeRow.epic_id)
+    .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+    .where(EpicRow.removed_at.is_(None))
+)
+
 
 @router.get("", summary="List notices")
 async def list_notices(
     runtime: RuntimeDep,
-    session: SessionDep,
+    session: ReadingDep,
     state: Annotated[NoticeState | None, Query(description="In this state.")] = None,
     source: Annotated[str | None, Query(description="On epics of this source.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[NoticeOut]:
     step = list_query(cursor, limit, state=state, source=source)
-    query: Any = (
-        select(NoticeRow.id, NoticeRow.epic_id)
-        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        .where(EpicRow.removed_at.is_(None))
-    )
+    query = _LISTED
     if step.filters["state"] is not None:
         query = query.where(NoticeRow.state == step.filters["state"])
     if step.filters["source"] is not None:

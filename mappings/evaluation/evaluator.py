@@ -24,7 +24,7 @@ from mappings.evaluation.model import CurrentNotice, EvaluationInput, History
 from mappings.evaluation.record import Evaluation, record_evaluations
 from mappings.links.inheritance import ancestors, with_inherited
 from mappings.links.resolve import Ancestor, ManualLink, Resolution, ResolvedLink, resolve
-from mappings.parents import Above, ChangedParent, load_above
+from mappings.parents import Above, ChangedParent, load_above, prefer_indexes
 from mappings.policy.names import former_names
 from mappings.runs.reevaluation import reevaluate_below
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, NoticeRow
@@ -62,9 +62,9 @@ async def evaluate_epics(
     have changed are left to runs that evaluate what their causes affect: to `affected_run` those of its own
     source, if that is what the caller executes.
     """
-    evaluations = await evaluate_records(
-        session, await load_records(session, rows), context, now, claim=claim
-    )
+    records = await load_records(session, rows)
+    await prefer_indexes(session, rows)
+    evaluations = await evaluate_records(session, records, context, now, claim=claim)
     recorded = await record_evaluations(session, evaluations, context, run_id, now)
     changed = [_changed_parent(row, context) for row in recorded.passing_on]
     own = None if affected_run is None else (context.source.id, affected_run)

@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 
 # Of each database the last ones: another database may take its place at the same address.
 _KNOWN: WeakKeyDictionary[Any, KnownGoals] = WeakKeyDictionary()
-_VERSION = text("SELECT uuid, goals_version, policy FROM installation")
+_VERSION = text("SELECT uuid, goals_version FROM installation")
+_POLICY = text("SELECT policy FROM installation")
 
 
 async def known_goals(session: AsyncSession) -> KnownGoals:
     """As they are now, or newer: whatever this transaction has read refers to goals that are among them. One
-    statement, and two more after each change."""
-    installation, version, policy = (await session.execute(_VERSION)).one()
+    statement, and three more after each change."""
+    installation, version = (await session.execute(_VERSION)).one()
     # The version that a transaction gives to goals is another's where it is rolled back.
     is_kept = CHANGES_GOALS not in session.info
     known = _KNOWN.get(session.get_bind()) if is_kept else None
     if known is None or (known.installation, known.version) != (installation, version):
         # Read after their version: a change in between is read again with the next one.
         goals = await load_goals(session)
-        known = KnownGoals(installation, version, goals, Policy.model_validate(policy))
+        policy = Policy.model_validate(await session.scalar(_POLICY))
+        known = KnownGoals(installation, version, goals, policy)
         if is_kept:
             _KNOWN[session.get_bind()] = known
     return known

@@ -148,11 +148,12 @@ async def load_epics_to_show(session: AsyncSession, ids: Sequence[int]) -> list[
     return [by_id[id] for id in ids if id in by_id]
 
 
+_EPICS, _SOURCES = EpicRow.__table__, SourceRow.__table__  # columns of these name no class
 _SHOWN = (
-    select(*SHOWN_COLUMNS, SourceRow.name.label("source"))
-    .select_from(EpicRow)
-    .join(SourceRow, SourceRow.id == EpicRow.source_id)
-    .where(EpicRow.id == any_(IDS))
+    select(*SHOWN_COLUMNS, _SOURCES.c.name.label("source"))
+    .select_from(_EPICS)
+    .join(_SOURCES, _SOURCES.c.id == _EPICS.c.source_id)
+    .where(_EPICS.c.id == any_(IDS))
 )
 _ShownRow: Any = namedtuple("_ShownRow", [*(column.name for column in SHOWN_COLUMNS), "source"])  # type: ignore[misc]
 

@@ -134,9 +134,8 @@ async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, 
     return {epic_id: ValueOfEpic(*members) for epic_id, *members in rows}
 
 
-_VALUES = select(EpicValueRow.epic_id, *(getattr(EpicValueRow, name) for name in _MEMBERS)).where(
-    EpicValueRow.epic_id == any_(IDS)
-)
+_STORED = EpicValueRow.__table__.c  # these columns name no class
+_VALUES = select(_STORED.epic_id, *(_STORED[name] for name in _MEMBERS)).where(_STORED.epic_id == any_(IDS))
 
 
 @dataclass(frozen=True, slots=True)

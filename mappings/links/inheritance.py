@@ -52,6 +52,8 @@ def with_inherited(own: Resolution, above: Iterable[tuple[Ancestor, Sequence[Res
         if is_live:
             break
         way.append(ancestor)
+    if not inherited:
+        return own
     return replace(own, links=(*own.links, *_with_one_primary(own, inherited, oldest)))
 
 
@@ -63,7 +65,8 @@ def _with_one_primary(
     if not any(link.primary for link in own.links):
         marked = next((link for link in inherited if link.primary), oldest)
     for link in inherited:
-        yield replace(link, primary=link is marked)
+        is_marked = link is marked
+        yield link if link.primary == is_marked else replace(link, primary=is_marked)
 
 
 def _inherited(link: ResolvedLink, ancestor: Ancestor, way: tuple[Ancestor, ...]) -> ResolvedLink:

@@ -7,6 +7,7 @@ but the ids and the texts searched.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Select, false, func, literal, literal_column, select
@@ -97,27 +98,83 @@ async def conditions(
     Raises `Invalid` on the filter that names nothing, or is none.
     """
     check_filters(filters, checks)
-    found = [EpicRow.removed_at.is_(None), *_of_own_columns(filters)]
-    if filters.source is not None:
-        found.append(EpicRow.source_id == (await source_in(session, filters.source, "source")).id)
-    if filters.key_result is not None:
-        goal = await key_result_in(session, filters.key_result, "key_result")
-        found.append(_linked_to([goal.id]))
-    if filters.driver is not None:
-        found.append(_linked_to(await _of_driver(session, filters.driver, now)))
-    if filters.parent is not None:
-        keys = await _keys_of(session, filters.parent)
-        # Without the first, a planner that knows nothing of the keys in lower case reads all epics in order.
-        found += [EpicRow.parent_key.is_not(None), func.lower(EpicRow.parent_key).in_(keys)]
+    found = [*_conditions(filters, await _named(session, filters, now))]
     if filters.initiative is not None:
-        initiatives = initiative_ids(await load_policy(session))
-        one = EpicRow.id == initiatives.subquery("initiatives").c.id
-        # Not `not_in`, which goes through all initiatives for each epic where they are many.
-        found.append(EpicRow.id.in_(initiatives) if filters.initiative else ~select(1).where(one).exists())
-    if filters.steered is not None:
-        steered = is_steered(await steered_key_results(session, now))
-        found.append(steered if filters.steered else ~func.coalesce(steered, false()))
+        found.append(await _is_initiative(session, filters))
     return found
+
+
+async def listed_ids(
+    session: AsyncSession, filters: EpicFilters, checks: Iterable[Check[Any]], now: datetime
+) -> Select[Any]:
+    """The query of their ids, the same object where the same is asked for again. Raises as `conditions`."""
+    check_filters(filters, checks)
+    listed = _listed(filters, await _named(session, filters, now))
+    return listed if filters.initiative is None else listed.where(await _is_initiative(session, filters))
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the filters name, as it is now; None: not asked for. `steered`: the key results that are."""
+
+    source_id: int | None = None
+    key_result_id: int | None = None
+    of_driver: tuple[int, ...] | None = None
+    keys_of_parent: tuple[str, ...] | None = None
+    steered: frozenset[int] | None = None
+
+
+_NOTHING = _Named()
+
+
+async def _named(session: AsyncSession, filters: EpicFilters, now: datetime) -> _Named:
+    named: dict[str, Any] = {}
+    if filters.source is not None:
+        named["source_id"] = (await source_in(session, filters.source, "source")).id
+    if filters.key_result is not None:
+        named["key_result_id"] = (await key_result_in(session, filters.key_result, "key_result")).id
+    if filters.driver is not None:
+        named["of_driver"] = tuple(await _of_driver(session, filters.driver, now))
+    if filters.parent is not None:
+        named["keys_of_parent"] = tuple(await _keys_of(session, filters.parent))
+    if filters.steered is not None:
+        named["steered"] = frozenset(await steered_key_results(session, now))
+    return _Named(**named) if named else _NOTHING
+
+
+# To make a statement takes longer than to read a short list: those asked for last are kept.
+@lru_cache(maxsize=200)
+def _listed(filters: EpicFilters, named: _Named) -> Select[Any]:
+    return select(EpicRow.id).where(*_conditions(filters, named))
+
+
+@lru_cache(maxsize=200)
+def _conditions(filters: EpicFilters, named: _Named) -> tuple[ColumnElement[bool], ...]:
+    """All but that on initiatives, which is as long as the policy."""
+    found = [EpicRow.removed_at.is_(None), *_of_own_columns(filters)]
+    if named.source_id is not None:
+        found.append(EpicRow.source_id == named.source_id)
+    if named.key_result_id is not None:
+        found.append(_linked_to([named.key_result_id]))
+    if named.of_driver is not None:
+        found.append(_linked_to(named.of_driver))
+    if named.keys_of_parent is not None:
+        # Without the first, a planner that knows nothing of the keys in lower case reads all epics in order.
+        found += [EpicRow.parent_key.is_not(None), func.lower(EpicRow.parent_key).in_(named.keys_of_parent)]
+    if named.steered is not None:
+        steered = is_steered(named.steered)
+        found.append(steered if filters.steered else ~func.coalesce(steered, false()))
+    return tuple(found)
+
+
+async def _is_initiative(session: AsyncSession, filters: EpicFilters) -> ColumnElement[bool]:
+    """Or that it is none, as the filters ask."""
+    initiatives = initiative_ids(await load_policy(session))
+    if filters.initiative:
+        return EpicRow.id.in_(initiatives)
+    # Not `not_in`, which goes through all initiatives for each epic where they are many.
+    one = EpicRow.id == initiatives.subquery("initiatives").c.id
+    return ~select(1).where(one).exists()
 
 
 def _of_own_columns(filters: EpicFilters) -> Iterator[ColumnElement[bool]]:

@@ -180,7 +180,7 @@ async def load_linked_epics(session: AsyncSession, audience: Audience | None) ->
     goals: dict[int, set[int]] = {}
     for epic_id, key_result_id in links:
         goals.setdefault(epic_id, set()).add(key_result_id)
-    rows = await session.execute(_TICKETS.order_by(EpicRow.id), {"ids": list(goals)})
+    rows = await session.execute(_TICKETS.order_by(_EPICS.id), {"ids": list(goals)})
     return [LinkedEpic(_ticket(row, audience), tuple(sorted(goals[row.id]))) for row in rows]
 
 
@@ -197,18 +197,16 @@ async def load_asked(
 
 
 _IDS = bindparam("ids", type_=ARRAY(BigInteger))
+# These columns name no class: no object is made of a row.
+_EPICS, _LINKS, _REJECTED = (table.__table__.c for table in (EpicRow, LinkRow, SuggestionRejectionRow))
 _TICKETS = select(
-    *(EpicRow.id, EpicRow.source_id, EpicRow.project, EpicRow.key, EpicRow.title, EpicRow.description),
-    *(EpicRow.labels, EpicRow.components, EpicRow.parent_key, EpicRow.parent_title),
-).where(EpicRow.id == any_(_IDS))
+    *(_EPICS.id, _EPICS.source_id, _EPICS.project, _EPICS.key, _EPICS.title, _EPICS.description),
+    *(_EPICS.labels, _EPICS.components, _EPICS.parent_key, _EPICS.parent_title),
+).where(_EPICS.id == any_(_IDS))
 _LINKED_OR_REJECTED = (
-    select(LinkRow.epic_id, LinkRow.key_result_id)
-    .where(LinkRow.epic_id == any_(_IDS))
-    .union(
-        select(SuggestionRejectionRow.epic_id, SuggestionRejectionRow.key_result_id).where(
-            SuggestionRejectionRow.epic_id == any_(_IDS)
-        )
-    )
+    select(_LINKS.epic_id, _LINKS.key_result_id)
+    .where(_LINKS.epic_id == any_(_IDS))
+    .union(select(_REJECTED.epic_id, _REJECTED.key_result_id).where(_REJECTED.epic_id == any_(_IDS)))
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import date
 
     from mappings.goals.key_results import KeyResult
@@ -18,6 +19,7 @@ MOST_SUGGESTIONS = 3  # on a ticket
 GOAL_CHARACTERS = 4_000
 LINKED_CHARACTERS = 1_000
 TICKET_CHARACTERS = 3_000
+_LONGEST_KEPT = 500  # characters of a text whose words are remembered, which takes 18 kB at most
 _WORD = re.compile(r"[^\W\d_][^\W_]{2,39}")
 _STOP_WORDS = frozenset(
     _WORD.findall(
@@ -101,22 +103,27 @@ def words(texts: Iterable[str]) -> dict[str, str]:
     """The words that are no stop words by their stem, in order, each as it is first written."""
     found: dict[str, str] = {}
     for text in texts:
-        for word in _words_of(text):
-            found.setdefault(_stem(word.lower()), word)
+        stems = _stems if len(text) <= _LONGEST_KEPT else _stems.__wrapped__
+        for stem, word in stems(text):
+            found.setdefault(stem, word)
     return found
 
 
 def significant(text: str) -> str:
     """The text in lower case without stop words."""
-    return _WORD.sub(
-        lambda match: "" if match.group().lower() in _STOP_WORDS else match.group().lower(), text
-    )
+    return _WORD.sub(_significant_word, text)
 
 
-def _words_of(text: str) -> Iterator[str]:
-    for match in _WORD.finditer(text):
-        if match.group().lower() not in _STOP_WORDS:
-            yield match.group()
+def _significant_word(match: re.Match[str]) -> str:
+    word = match.group().lower()
+    return "" if word in _STOP_WORDS else word
+
+
+@lru_cache(maxsize=1024)  # a line of a form, a label or a linked ticket is compared with many tickets
+def _stems(text: str) -> tuple[tuple[str, str], ...]:
+    """The words of a text with their stems."""
+    found = ((match.group(), match.group().lower()) for match in _WORD.finditer(text))
+    return tuple((_stem(lower), word) for word, lower in found if lower not in _STOP_WORDS)
 
 
 def _stem(word: str) -> str:

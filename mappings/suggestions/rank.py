@@ -292,6 +292,7 @@ def _forms(linked: Sequence[LinkedEpic]) -> frozenset[str]:
 _COUNTER = HashingVectorizer(
     analyzer="char_wb", ngram_range=(3, 5), norm=None, alternate_sign=False, n_features=_FEATURES
 )
+_LONGEST_KEPT = 40  # characters of a word that is remembered, which takes 1 kB
 
 
 def _counted(texts: Sequence[str]) -> Any:
@@ -300,9 +301,37 @@ def _counted(texts: Sequence[str]) -> Any:
 
 @lru_cache(maxsize=2048)
 def _counted_one(text: str) -> Any:
-    return _counted_at_once([text])
+    return _COUNTER.transform([significant(text)])
 
 
 def _counted_at_once(texts: Sequence[str]) -> Any:
-    """A row each; none is remembered."""
-    return _COUNTER.transform(list(map(significant, texts)))
+    """The same, and no text is remembered. A row is the sum of its words', for no run of characters goes
+    beyond a word, and tickets have most of their words in common."""
+    places: dict[str, int] = {}
+    columns: list[int] = []
+    begins = [0]
+    for text in texts:
+        columns += [places.setdefault(word, len(places)) for word in significant(text).split()]
+        begins.append(len(columns))
+    if not places:
+        return sparse.csr_matrix((len(texts), _FEATURES))
+    runs = [_runs(word) if len(word) <= _LONGEST_KEPT else _found_runs(word) for word in places]
+    ends = np.cumsum([0, *map(len, runs)])
+    of_words = sparse.csr_matrix(
+        (np.ones(ends[-1]), np.concatenate(runs), ends), shape=(len(places), _FEATURES)
+    )
+    words = sparse.csr_matrix((np.ones(len(columns)), columns, begins), shape=(len(texts), len(places)))
+    found = words @ of_words
+    found.sort_indices()
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _runs(word: str) -> Any:
+    return _found_runs(word)
+
+
+def _found_runs(word: str) -> Any:
+    """The features of a word's runs of characters, one as often as it is there."""
+    row = _COUNTER.transform([word])
+    return np.repeat(row.indices, row.data.astype(int))
