@@ -18,7 +18,6 @@ from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords, new_row
 from mappings.evaluation.record import record_links_and_findings
 from mappings.locks import try_lock_goals_shared
-from mappings.parents import prefer_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -78,7 +77,6 @@ class NewEpics:
         ids, source, tracker = present.ids, self._source.id, self._source.tracker
         new = [new_row(row, id, source, tracker, now) for row, id in zip(rows, ids, strict=True)]
         records = [EpicRecords(row, (), (), None) for row in new]
-        await prefer_indexes(session, new)
         evaluated: list[tuple[dict[str, Any], Evaluation]] = []
         for row, one in zip(rows, await evaluate_records(session, records, context, now), strict=True):
             decision = one.decision
