@@ -48,7 +48,16 @@ def is_there(server: psycopg.Connection, name: str) -> bool:
     return bool(server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchall())
 
 
-def test_one_that_was_filled_is_lent_again_as_new(small: Databases, postgresql: Callable[[str], str]) -> None:
+def wait_until_gone(server: psycopg.Connection, backend: int) -> None:
+    """PostgreSQL ends the process of a closed connection a moment later."""
+    with_id = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+    while server.execute(with_id, [backend]).fetchall():
+        pass
+
+
+def test_one_that_was_filled_is_lent_again_as_new(
+    small: Databases, server: psycopg.Connection, postgresql: Callable[[str], str]
+) -> None:
     name = small.lend()
     for _ in range(2):
         with psycopg.connect(postgresql(name)) as connection:
@@ -57,6 +66,8 @@ def test_one_that_was_filled_is_lent_again_as_new(small: Databases, postgresql: 
             assert found == [(1, "SHOP-1"), (2, "SHOP-2"), (3, "SHOP-3")]
             assert connection.execute("SELECT epic_id FROM links").fetchall() == [(1,), (2,), (3,)]
             assert connection.execute("SELECT entry FROM log").fetchall() == [("made",)]
+            backend = connection.info.backend_pid
+        wait_until_gone(server, backend)
         small.take_back(name)
         assert small.lend() == name
 
