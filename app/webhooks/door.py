@@ -103,7 +103,7 @@ _COUNT = """
     INSERT INTO counters (source_id, what, label, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (source_id, what, label) DO UPDATE SET count = counters.count + excluded.count
 """
-_REFUSED = "UPDATE sources SET signature_refused_at = {now} WHERE id = %s"
+_REFUSED = "UPDATE sources SET signature_refused_at = {now} - make_interval(secs => %s) WHERE id = %s"
 
 
 class DatabaseUnavailable(Exception):
@@ -174,7 +174,7 @@ class Intake:
         self._waiting: set[int] = set()
         self._sending_wake_ups: dict[int, asyncio.Task[None]] = {}
         self._counts: Counter[tuple[int, str, str]] = Counter()
-        self._refused: set[int] = set()
+        self._refused: dict[int, float] = {}  # when last, by `time.monotonic`
         self._refusals: Counter[int] = Counter()
         self._count_timer: asyncio.TimerHandle | None = None
         self._writing_counts: asyncio.Task[None] | None = None
@@ -316,7 +316,7 @@ class Intake:
         now = time.monotonic()
         if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
             self._logged_at[source.id] = now
-            self._refused.add(source.id)
+            self._refused[source.id] = time.monotonic()
             log.warning("webhook refused", source=source.name, reason=why)
 
     def record_unopened(self, source: KnownSource, why: str) -> None:
@@ -348,7 +348,7 @@ class Intake:
 
     async def _write_counts(self) -> None:
         counts, self._counts = self._counts, Counter()
-        refused, self._refused = self._refused, set()
+        refused, self._refused = self._refused, {}
         refusals, self._refusals = self._refusals, Counter()
         try:
             for key, count in list(counts.items()):
@@ -358,12 +358,14 @@ class Intake:
                 counted = COUNT_REFUSED.format(now=self._clock.in_sql())
                 await self._rows(counted, {"source": source_id, "count": count})
                 del refusals[source_id]
-            for source_id in refused:
-                await self._rows(_REFUSED.format(now=self._clock.in_sql()), [source_id])
+            for source_id, at in refused.items():
+                # A valid webhook that came since ends the message, though this is written later.
+                ago = time.monotonic() - at
+                await self._rows(_REFUSED.format(now=self._clock.in_sql()), [ago, source_id])
         except DatabaseUnavailable:
             self._counts.update(counts)  # for the next time
             self._refusals.update(refusals)
-            self._refused |= refused
+            self._refused = refused | self._refused
 
     # --- wake-ups -----------------------------------------------------------------------------
 
