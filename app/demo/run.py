@@ -184,12 +184,12 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     linked = await _link_in_jira(console, api, trackers)
     await _dispute_in_github(console, api, trackers)
     await remaining_answers(maker, trackers, now)
-    print_coverage(console, await api.get("reports/coverage"))
     for state in ("disputed", "waived", "snoozed"):
         print_findings(console, await api.every("findings", state=state))
     with console.status("Its committee holds a review …"):
         held = await steer(maker, now)
     print_review(console, held.review, held.decisions)
+    print_coverage(console, await api.get("reports/coverage"))
     return linked
 
 
