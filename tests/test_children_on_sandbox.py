@@ -26,6 +26,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
+from connectors.jira.children import MOST_REFUSED_AT_FIRST
 from connectors.registry import KINDS
 from connectors.sandbox import faults
 from connectors.sandbox.github.host import GitHubHost
@@ -125,6 +126,18 @@ async def test_a_ticket_that_jira_does_not_know_spoils_no_count_but_its_own() ->
         assert tracker.log.count(COUNTS) <= 14
 
 
+@pytest.mark.parametrize("unknown", [range(20), range(100, 120), range(230, 250), range(0, 250, 25)])
+async def test_many_unknown_tickets_spoil_no_count_but_their_own(unknown: range) -> None:
+    async with jira() as (tracker, connector):
+        refs = epics_with_children(tracker.site, [(1, 1)] * 250)
+        for number in unknown:
+            tracker.site.delete(refs[number].remote_id)
+        counted = await connector.count_children(refs)
+        known = [ref for number, ref in enumerate(refs) if number not in unknown]
+        assert counted == {ref.remote_id: Children(1, 1) for ref in known}
+        assert tracker.log.count(COUNTS) <= 160
+
+
 async def test_where_every_count_is_refused_few_are_asked_for() -> None:
     async with jira() as (tracker, connector):
         refs = epics_with_children(tracker.site, [(0, 0)] * 120)
@@ -132,7 +145,7 @@ async def test_where_every_count_is_refused_few_are_asked_for() -> None:
             tracker.site.delete(ref.remote_id)
         with pytest.raises(Rejected, match="does not exist for field 'parent'"):
             await connector.count_children(refs)
-        assert tracker.log.count(COUNTS) == 13
+        assert tracker.log.count(COUNTS) == MOST_REFUSED_AT_FIRST + 1
 
 
 async def test_an_empty_answer_is_believed_only_with_a_login() -> None:

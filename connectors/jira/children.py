@@ -7,7 +7,7 @@ the address, which holds ids alone.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import Blocked, ChangedChildren, Children, EpicRef, Rejected
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 AT_ONCE = 250  # epics whose children one search counts: an address of at most about four thousand signs
 ROWS = 1000  # Jira may give fewer, and gives more of a short row
 MOST_PAGES = 100  # of one search; an epic with more children is not counted
-# One after the other. Dividing 250 epics down to one that Jira does not know takes eight.
-MOST_REFUSED = 12
+# Of one count, before any is answered and in all. To find one ticket of 250 that Jira does not know takes
+# eight, and twenty that are neighbours about fifty.
+MOST_REFUSED_AT_FIRST, MOST_REFUSED = 31, 100
 
 
 class JiraChildren:
@@ -35,7 +36,6 @@ class JiraChildren:
 
     def __init__(self, transport: JiraTransport, check_login: Callable[[Any], Awaitable[None]]) -> None:
         self._transport, self._check_login = transport, check_login
-        self._refused = 0
 
     async def changed(self, since: datetime) -> AsyncGenerator[ChangedChildren, None]:
         """The parents of all tickets of the site updated since, of projects out of scope too.
@@ -60,21 +60,23 @@ class JiraChildren:
             )
 
     async def count(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
-        """Raises `Rejected` where Jira refuses one search after the other, whatever its epics."""
+        """Raises `Rejected` where Jira refuses one search after the other, whatever its epics. Where it
+        answers some and refuses very many, the epics that are left are not counted."""
         counted: dict[str, Children] = {}
         ids = [ref.remote_id for ref in refs if remote_number(ref.remote_id)]
-        waiting = [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]
-        while waiting:
-            batch = waiting.pop()
+        waiting = deque(ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+        refused = 0
+        while waiting and refused < MOST_REFUSED:
+            batch = waiting.popleft()
             try:
                 counted |= await self._counted(batch)
-                self._refused = 0
             except (Blocked, Forbidden, NoSuchCall):
                 raise
             except (Rejected, TooLarge) as error:
-                # Jira refuses a search that names one ticket it does not know, or does not show.
-                self._refused += isinstance(error, Rejected)
-                if self._refused > MOST_REFUSED:
+                # Jira refuses a search that names one ticket it does not know, or does not show. Larger parts
+                # are asked for first: those without such a ticket are answered before it is found.
+                refused += isinstance(error, Rejected)
+                if refused > MOST_REFUSED_AT_FIRST and not counted:
                     raise
                 half = len(batch) // 2
                 waiting += [part for part in (batch[:half], batch[half:]) if half]
