@@ -11,6 +11,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.runtime import Runtime
+from app.webhooks.door import READ_AT_ONCE
 from tests.support.locks import holding
 from tests.support.webhook_posts import EDITED, connect, post, signature
 from tests.support.world import World
@@ -27,7 +28,7 @@ async def commits(runtime: Runtime) -> int:
         return await session.scalar(text("SELECT count(DISTINCT xmin::text) FROM deliveries")) or 0
 
 
-async def test_a_burst_is_two_commits_and_keeps_its_order(world: World, runtime: Runtime) -> None:
+async def test_a_burst_is_few_commits_and_keeps_its_order(world: World, runtime: Runtime) -> None:
     await connect(world)
     await post(world, x_github_delivery="before")  # the source is known from now on
     sent = [f"burst-{number:02}" for number in reversed(range(20))]
@@ -35,8 +36,9 @@ async def test_a_burst_is_two_commits_and_keeps_its_order(world: World, runtime:
     assert ids == sorted(ids)
     shown = {item["id"]: item["remote_id"] for item in (await world.send("GET", "/deliveries"))["items"]}
     assert [shown[id] for id in ids] == sent
-    # The one before, the first of the burst, and all that was read while these were stored.
-    assert await commits(runtime) == 3
+    # The one before, the first of the burst, and all that was read while others were stored: at best all the
+    # rest at once, and a commit for each turn where the database is the faster.
+    assert 3 <= await commits(runtime) <= 1 + 20 / READ_AT_ONCE
 
 
 async def test_repeats_within_a_burst_are_one_delivery(world: World) -> None:
