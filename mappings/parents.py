@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Select, any_, bindparam, select, text
+from sqlalchemy import BigInteger, Select, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from mappings.locks import BY_INDEXES
-from mappings.plain_rows import IDS, LINKS_OF_EPICS, PlainLink
-from mappings.tables import EpicRow, LinkRow, SourceRow
+from mappings.plain_rows import LINKS_OF_EPICS, PlainLink
+from mappings.tables import EpicRow, LinkRow, SourceRow, among_ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -169,7 +169,7 @@ _LINKS_ABOVE = LINKS_OF_EPICS.order_by("id")
 @cache
 def _with_source(columns: tuple[Any, ...]) -> Select[Any]:
     of_source = SourceRow.name.label("source_name"), SourceRow.named_projects
-    return select(*columns, *of_source).select_from(EpicRow).join(SourceRow).where(EpicRow.id == any_(IDS))
+    return select(*columns, *of_source).select_from(EpicRow).join(SourceRow).where(among_ids(EpicRow.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ async def load_names(session: AsyncSession, ids: Collection[int]) -> dict[int, E
 _NAMES = (
     select(EpicRow.id, SourceRow.name, EpicRow.key, EpicRow.title, EpicRow.url)
     .join(SourceRow)
-    .where(EpicRow.id == any_(IDS))
+    .where(among_ids(EpicRow.id))
 )
 
 

@@ -6,17 +6,14 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, any_, bindparam, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import select
 
-from mappings.tables import FindingRow, LinkRow, NoticeRow
+from mappings.tables import FindingRow, LinkRow, NoticeRow, among_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mappings.tables.base import Base
-
-IDS = bindparam("ids", type_=ARRAY(BigInteger))
 
 
 def columns_of(row: type[Base], *without: str) -> Sequence[Any]:
@@ -44,5 +41,5 @@ class PlainNotice(_Notice):  # type: ignore[misc]
     comment_id_unknown = NoticeRow.comment_id_unknown
 
 
-LINKS_OF_EPICS = select(*LINK_COLUMNS).where(LinkRow.__table__.c.epic_id == any_(IDS))
-FINDINGS_OF_EPICS = select(*FINDING_COLUMNS).where(FindingRow.__table__.c.epic_id == any_(IDS))
+LINKS_OF_EPICS = select(*LINK_COLUMNS).where(among_ids(LinkRow.__table__.c.epic_id))
+FINDINGS_OF_EPICS = select(*FINDING_COLUMNS).where(among_ids(FindingRow.__table__.c.epic_id))

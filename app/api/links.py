@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
-from sqlalchemy import any_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
@@ -21,8 +21,8 @@ from mappings.errors import Invalid
 from mappings.evaluation.known_goals import known_goals
 from mappings.links.operations import EPIC_KEY_AT_MOST, LINK_WEIGHT, link_epic, unlink_epic
 from mappings.lookups import find_epic, key_result_in, source_in
-from mappings.plain_rows import IDS, LINK_COLUMNS, PlainLink
-from mappings.tables import EpicRow, LinkRow, SourceRow
+from mappings.plain_rows import LINK_COLUMNS, PlainLink
+from mappings.tables import EpicRow, LinkRow, SourceRow, among_ids
 from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/links", tags=["links"])
@@ -79,7 +79,7 @@ _OF_EPICS = (
     .select_from(LinkRow)
     .join(EpicRow, EpicRow.id == LinkRow.epic_id)
     .join(SourceRow, SourceRow.id == EpicRow.source_id)
-    .where(LinkRow.epic_id == any_(IDS))
+    .where(among_ids(LinkRow.epic_id))
     .order_by(LinkRow.id)
 )
 

@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import Label, Select, and_, any_, literal_column, or_, select
+from sqlalchemy import Label, Select, and_, literal_column, or_, select
 
 from connectors.base import Epic, Parent, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState, SetAside
 from mappings.plain_rows import (
     FINDINGS_OF_EPICS,
-    IDS,
     LINKS_OF_EPICS,
     NOTICE_COLUMNS,
     PlainFinding,
@@ -34,6 +33,7 @@ from mappings.tables import (
     ReviewRow,
     SourceRow,
     among,
+    among_ids,
 )
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ _SHOWN = (
     select(*SHOWN_COLUMNS, _SOURCES.c.name.label("source"))
     .select_from(_EPICS)
     .join(_SOURCES, _SOURCES.c.id == _EPICS.c.source_id)
-    .where(_EPICS.c.id == any_(IDS))
+    .where(among_ids(_EPICS.c.id))
 )
 _ShownRow: Any = namedtuple("_ShownRow", [*(column.name for column in SHOWN_COLUMNS), "source"])  # type: ignore[misc]
 
@@ -298,8 +298,8 @@ def _decided(held_on: date | None, decided_at: datetime) -> str:
 
 
 _ID = attrgetter("id")
-_LINKS = select(LinkRow).where(LinkRow.epic_id == any_(IDS))
-_FINDINGS = select(FindingRow).where(FindingRow.epic_id == any_(IDS))
+_LINKS = select(LinkRow).where(among_ids(LinkRow.epic_id))
+_FINDINGS = select(FindingRow).where(among_ids(FindingRow.epic_id))
 
 
 # Of commands only those that are to be answered: their answer stands, or nothing was evaluated since.
@@ -319,7 +319,7 @@ def _notices(*selected: Any) -> Select[Any]:
                 ),
             ),
         )
-        .where(or_(NoticeRow.id.is_not(None), CommandCommentRow.id.is_not(None)), EpicRow.id == any_(IDS))
+        .where(or_(NoticeRow.id.is_not(None), CommandCommentRow.id.is_not(None)), among_ids(EpicRow.id))
         .order_by(EpicRow.id, CommandCommentRow.at, CommandCommentRow.id)
     )
 

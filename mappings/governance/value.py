@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from sqlalchemy import ColumnElement, any_, exists, select
+from sqlalchemy import ColumnElement, exists, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.values import Driver
 from mappings.lookups import epic_at, locked_epic_at, source_at
-from mappings.plain_rows import IDS
-from mappings.tables import EpicRow, EpicValueRow
+from mappings.tables import EpicRow, EpicValueRow, among_ids
 from mappings.values import LINE_AT_MOST, FieldErrors, line_error, one_of_error
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, 
 
 
 _STORED = EpicValueRow.__table__.c  # these columns name no class
-_VALUES = select(_STORED.epic_id, *(_STORED[name] for name in _MEMBERS)).where(_STORED.epic_id == any_(IDS))
+_VALUES = select(_STORED.epic_id, *(_STORED[name] for name in _MEMBERS)).where(among_ids(_STORED.epic_id))
 
 
 @dataclass(frozen=True, slots=True)
