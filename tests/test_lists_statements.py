@@ -3,12 +3,14 @@ here."""
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event, text
 
+from app.api import paging
 from app.runtime import Runtime
 from mappings.evaluation.known_goals import known_goals
 from tests.support.world import World
@@ -95,3 +97,13 @@ async def test_what_is_kept_of_a_database_is_found_by_lists_and_by_changes(
         known = await known_goals(session)
     async with runtime.transaction() as session:
         assert await known_goals(session) is known
+
+
+async def test_a_filter_leaves_no_statement_with_its_values(world: World) -> None:
+    await world.send("GET", "/audit-log")
+    gc.collect()
+    before = len(paging._PAGES)  # noqa: SLF001  # what a process keeps
+    for number in range(3):
+        await world.send("GET", f"/audit-log?who=person-{number}")
+    gc.collect()
+    assert len(paging._PAGES) <= before  # noqa: SLF001  # as above

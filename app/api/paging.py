@@ -12,8 +12,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
@@ -129,7 +129,11 @@ async def page_of(
     `newest_first`: the greatest come first.
     """
     beyond = _beyond(step.after, value)
-    statement = _page(query, id_column, value, newest_first, tuple(beyond))
+    pages = _PAGES.setdefault(query, {})
+    kind = id_column, value, newest_first, tuple(beyond)
+    statement = pages.get(kind)
+    if statement is None:
+        statement = pages[kind] = _page(query, *kind)
     rows = (await session.execute(statement, {"page_rows": step.limit + 1, **beyond})).all()
     return first_page(rows, id_column, step, value=value)
 
@@ -142,12 +146,16 @@ def _beyond(after: Position, value: Any) -> dict[str, Any]:
     return {"after_value": first, "after_id": after[1]}
 
 
-@lru_cache(maxsize=500)
+# The statements of a query's pages, kept as long as the query: to make one, and to find it among those that
+# were compiled before, takes SQLAlchemy as long as a short list takes the database. A list whose `query` is
+# always the same object spares both, and one that is made for a request leaves nothing.
+_PAGES: WeakKeyDictionary[Select[Any], dict[Any, Select[Any]]] = WeakKeyDictionary()
+
+
 def _page(
     query: Select[Any], id_column: Any, value: Any, newest_first: bool, beyond: tuple[str, ...]
 ) -> Select[Any]:
-    """The statement of a page. To make it, and to find it among those compiled before, takes SQLAlchemy as
-    long as a short list takes the database: a list whose `query` is always the same object spares both."""
+    """The statement of a page; `beyond`: the names of the parameters by which it continues."""
     columns = [id_column]
     if value is not None:
         query, columns = query.add_columns(value.label("_value")), [value, id_column]
