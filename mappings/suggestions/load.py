@@ -7,10 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
-    BigInteger,
     Select,
     and_,
-    any_,
     bindparam,
     func,
     literal,
@@ -19,7 +17,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from mappings.goals.key_results import may_name
 from mappings.goals.rows import key_result_of
@@ -34,6 +31,7 @@ from mappings.tables import (
     ObjectiveRow,
     SourceProjectRow,
     SuggestionRejectionRow,
+    among_ids,
 )
 
 if TYPE_CHECKING:
@@ -196,17 +194,16 @@ async def load_asked(
     return {row.id: AskedTicket(_ticket(row, audience), frozenset(without.get(row.id, ()))) for row in rows}
 
 
-_IDS = bindparam("ids", type_=ARRAY(BigInteger))
 # These columns name no class: no object is made of a row.
 _EPICS, _LINKS, _REJECTED = (table.__table__.c for table in (EpicRow, LinkRow, SuggestionRejectionRow))
 _TICKETS = select(
     *(_EPICS.id, _EPICS.source_id, _EPICS.project, _EPICS.key, _EPICS.title, _EPICS.description),
     *(_EPICS.labels, _EPICS.components, _EPICS.parent_key, _EPICS.parent_title),
-).where(_EPICS.id == any_(_IDS))
+).where(among_ids(_EPICS.id))
 _LINKED_OR_REJECTED = (
     select(_LINKS.epic_id, _LINKS.key_result_id)
-    .where(_LINKS.epic_id == any_(_IDS))
-    .union(select(_REJECTED.epic_id, _REJECTED.key_result_id).where(_REJECTED.epic_id == any_(_IDS)))
+    .where(among_ids(_LINKS.epic_id))
+    .union(select(_REJECTED.epic_id, _REJECTED.key_result_id).where(among_ids(_REJECTED.epic_id)))
 )
 
 
